@@ -56,13 +56,16 @@ class ActorSpec:
     """One process: its name in the cluster, the components in it, and where it must stand.
 
     `kind` groups actors for people (`store`, `api-server`, `node`, ...); `host` is the value of
-    the `host` label of the machine it is pinned to, or "" for any.
+    the `host` label of the machine it is pinned to, or "" for any. `files` (absolute path, content)
+    are written before the components start, so that keys reach machines that have no copy.
     """
 
     name: str
     kind: str
     components: tuple[ComponentSpec, ...]
     host: str = ""
+    files: tuple[tuple[str, bytes], ...] = ()
+    log_file: str = ""
 
 
 def create(spec: ComponentSpec) -> Component:
