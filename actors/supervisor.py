@@ -60,7 +60,7 @@ class _Charge:
     spec: ActorSpec
     state: Supervised
     handle: ActorHandle | None = None
-    health: Health = Health(False, "not started")
+    health: Health = field(default_factory=lambda: Health(False, "not started"))
     facts: Mapping[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 

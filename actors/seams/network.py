@@ -107,7 +107,7 @@ class SystemNetwork:
         self, host: str, port: int, factory: ProtocolFactory, *, reuse_port: bool = False
     ) -> asyncio.DatagramTransport:
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            factory,  # type: ignore[arg-type]
+            factory,
             local_addr=(host, port),
             reuse_port=reuse_port or None,
         )
