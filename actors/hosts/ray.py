@@ -274,6 +274,21 @@ def machines() -> list[Machine]:
     ]
 
 
+def own_machine(found: Sequence[Machine]) -> Machine:
+    """The machine that this process runs on."""
+    node_id = ray.get_runtime_context().get_node_id()
+    return next(machine for machine in found if machine.node_id == node_id)
+
+
+def end_namespace(cluster: str) -> None:
+    """Kill every actor of a cluster whose supervisor cannot do it any more."""
+    for entry in ray.util.list_named_actors(all_namespaces=True):
+        if entry["namespace"] == namespace(cluster):
+            with contextlib.suppress(RayError, ValueError):  # it ended meanwhile
+                handle = ray.get_actor(entry["name"], namespace=entry["namespace"])
+                ray.kill(handle, no_restart=True)
+
+
 def launch(plan: Plan, host: str) -> None:
     """Create the supervisor, which creates everything else, and wait until it runs."""
     handle = (

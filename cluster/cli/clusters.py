@@ -1,0 +1,92 @@
+"""The clusters of this user on this machine: a folder each, under one home."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster.cli.errors import EXISTS, NO_CLUSTER, USAGE, CommandError
+from cluster.compose import Shape
+
+NETWORKS = range(16, 126, 2)  # 127.A and 127.(A+1); 127.0 and its neighbours belong to others
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+
+
+def home() -> Path:
+    """`$RAYKUBE_HOME`, or `~/.raykube`."""
+    return Path(os.environ.get("RAYKUBE_HOME") or Path.home() / ".raykube")
+
+
+def folder(name: str) -> Path:
+    return home() / name
+
+
+def names() -> list[str]:
+    return sorted(path.parent.name for path in home().glob("*/cluster.json"))
+
+
+def create(name: str, **counts: int) -> Shape:
+    """Reserve a name and two /16s of 127.0.0.0/8, and make the folder. Raises CommandError."""
+    if not NAME.fullmatch(name):
+        raise CommandError(
+            f"{name!r} is no cluster name: lower-case letters, digits and dashes, at most 32",
+            code=USAGE,
+        )
+    with _locked():
+        if folder(name).exists():
+            raise CommandError(
+                f"a cluster named {name} exists already",
+                hint=f"see `raykube status --name {name}`, or `raykube down --name {name}` first",
+                code=EXISTS,
+            )
+        shape = Shape(name=name, folder=str(folder(name)), network=_free_network(), **counts)
+        folder(name).mkdir(mode=0o700)
+        for part in ("logs", "pki", "store", "nodes"):
+            (folder(name) / part).mkdir(mode=0o700)
+        (folder(name) / "cluster.json").write_text(json.dumps(shape.to_dict(), indent=1))
+    return shape
+
+
+def load(name: str) -> Shape:
+    """Raises CommandError if there is no such cluster."""
+    try:
+        return Shape.from_dict(json.loads((folder(name) / "cluster.json").read_text()))
+    except FileNotFoundError:
+        known = ", ".join(names())
+        hint = f"there are: {known}" if known else "`raykube up` makes one"
+        raise CommandError(
+            f"no cluster named {name} in {home()}", hint=hint, code=NO_CLUSTER
+        ) from None
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home() / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _free_network() -> int:
+    taken = {load(name).network for name in names()}
+    for network in NETWORKS:
+        if network not in taken and not _in_use(network):
+            return network
+    raise CommandError("no free network in 127.0.0.0/8: too many clusters on this machine")
+
+
+def _in_use(network: int) -> bool:
+    """Another user's cluster, or anything else, listens where our Ray head would."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((f"127.{network}.0.1", 6379))
+        except OSError:
+            return True
+    return False

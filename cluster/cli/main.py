@@ -1,0 +1,137 @@
+"""The command line: options and help here, what the verbs do in their own modules."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from typing import Any
+
+import click
+
+from cluster.cli.errors import EXIT_CODES, FAILED, INTERRUPTED, CommandError
+
+NAME = click.option(
+    "--name",
+    default="default",
+    show_default=True,
+    envvar="RAYKUBE_NAME",
+    help="The cluster's name; its kubeconfig context is raykube-NAME.",
+)
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`60`, `60s`, `2m`, `1m30s`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", value)
+        if not value or not match:
+            self.fail(f"{value!r} is no duration (60s, 2m)", param, ctx)
+        return 60.0 * int(match[1] or 0) + float(match[2] or 0)
+
+
+def _run(verb: str, **options: Any) -> None:
+    importlib.import_module(f"cluster.cli.{verb}").run(**options)
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raykube")
+def cli() -> None:
+    """Kubernetes as an actor system: a complete cluster on this machine, or on your Ray cluster.
+
+    \b
+    raykube up                 start a cluster and point kubectl at it
+    kubectl get nodes
+    raykube down               leave nothing behind
+    """
+
+
+@cli.command(epilog=EXIT_CODES)
+@NAME
+@click.option("--members", type=click.Choice(["1", "3", "5"]), default="3", show_default=True,
+              help="Members of the store (the etcd role).")  # fmt: skip
+@click.option("--nodes", type=click.IntRange(0, 200), default=3, show_default=True)
+@click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
+@click.option("--wait", type=Seconds(), default="60s", show_default=True,
+              help="How long to wait until everything is ready; 0 does not wait.")  # fmt: skip
+@click.option("--ray-address", default="", metavar="ADDRESS",
+              help="Run on this Ray cluster (`auto`: the one on this machine) "
+              "instead of a private one.")  # fmt: skip
+@click.option("--kubeconfig", default="", metavar="FILE",
+              help="Write the kubeconfig there instead of merging it.")  # fmt: skip
+@click.option("--retain", is_flag=True, help="Keep what was started if the start fails.")
+@click.option("-q", "--quiet", is_flag=True)
+def up(**options: Any) -> None:
+    """Start a cluster and wait until it is ready."""
+    options["members"] = int(options["members"])
+    _run("up", **options)
+
+
+@cli.command(epilog=EXIT_CODES)
+@NAME
+@click.option("--all", "everything", is_flag=True, help="Every cluster of this user.")
+@click.option("-q", "--quiet", is_flag=True)
+def down(**options: Any) -> None:
+    """Stop a cluster and remove all of it: processes, files, kubeconfig entries."""
+    _run("down", **options)
+
+
+@cli.command(epilog=EXIT_CODES)
+@NAME
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def status(**options: Any) -> None:
+    """Show every component: where it is, whether it is ready, who leads."""
+    _run("status", **options)
+
+
+@cli.command()
+@NAME
+def kubeconfig(**options: Any) -> None:
+    """Print the administrator's kubeconfig."""
+    _run("show_kubeconfig", **options)
+
+
+@cli.command()
+@NAME
+@click.argument("component")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing what is logged.")
+@click.option("--tail", type=click.IntRange(0), default=200, show_default=True, metavar="LINES")
+def logs(**options: Any) -> None:
+    """Print a component's log, e.g. `raykube logs store-0`."""
+    _run("logs", **options)
+
+
+@cli.command()
+@NAME
+@click.argument("component")
+@click.option("--hold", "hold_s", type=Seconds(), default="0s", show_default=True,
+              help="Keep it down this long before it is started again.")  # fmt: skip
+@click.option("--power-off", is_flag=True,
+              help="For a node: end its pods' processes too, as a power cut would.")  # fmt: skip
+def kill(**options: Any) -> None:
+    """SIGKILL a component, e.g. `raykube kill store-0`; the supervisor starts it again."""
+    _run("kill", **options)
+
+
+def main() -> None:
+    """The console script: errors become one clear line, the next step, and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("raykube: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except CommandError as error:
+        click.echo(f"raykube: {error}", err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+        sys.exit(error.code)
+    except OSError as error:
+        click.echo(f"raykube: {error}", err=True)
+        sys.exit(FAILED)

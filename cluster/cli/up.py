@@ -1,0 +1,150 @@
+"""`raykube up`: folder, Ray, supervisor, readiness, kubeconfig; undone again if a step fails."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from actors import discovery
+from actors.errors import ActorError
+from actors.hosts import ray_head
+from cluster import compose
+from cluster.cli import clusters, down, kubeconfig
+from cluster.cli.errors import EXISTS, NOT_READY, CommandError
+from cluster.cli.progress import Progress
+
+
+def run(
+    name: str,
+    members: int,
+    nodes: int,
+    api_servers: int,
+    wait: float,
+    ray_address: str,
+    kubeconfig: str,
+    retain: bool,
+    quiet: bool,
+) -> None:
+    """Start the cluster, or leave nothing behind. Raises CommandError."""
+    progress = Progress(quiet=quiet)
+    shape = clusters.create(name, members=members, nodes=nodes, api_servers=api_servers)
+    target = Path(kubeconfig) if kubeconfig else None
+    try:
+        _start(shape, ray_address, progress)
+        _write_kubeconfig(shape, target)
+        if wait > 0:
+            _wait_ready(shape, wait, progress)
+    except BaseException as error:
+        _undo(shape, error, retain, progress)
+        if isinstance(error, ActorError):
+            raise CommandError(str(error)) from error
+        raise
+    _greet(shape, target, progress)
+
+
+def _start(shape: compose.Shape, ray_address: str, progress: Progress) -> None:
+    private = False
+    if not ray_address:
+        with progress.step("Starting Ray"):
+            ray_address, private = _start_head(shape).address, True
+    with progress.step("Starting the supervisor"):
+        _launch(shape, ray_address, private=private)
+
+
+def _start_head(shape: compose.Shape) -> ray_head.RayHead:
+    """Ray's own import takes half a second: it runs beside the head's start."""
+    import importlib
+    import threading
+
+    threading.Thread(target=importlib.import_module, args=("ray",), daemon=True).start()
+    os.environ.update(ray_head.client_environment(shape.folder))
+    return ray_head.start(shape.folder, shape.ray_address)
+
+
+def _launch(shape: compose.Shape, address: str, *, private: bool) -> None:
+    from actors.hosts import ray as ray_host
+
+    ray_host.connect(address, shape.name, shape.ray_address if private else None)
+    try:
+        if ray_host.is_running(shape.name):
+            raise CommandError(
+                f"the Ray cluster at {address} runs a raykube cluster named {shape.name} already",
+                hint="choose another --name",
+                code=EXISTS,
+            )
+        machines = ray_host.machines()
+        plan = compose.plan(shape, machines)
+        _save(shape, plan, address)
+        own = ray_host.own_machine(machines)  # where this folder is
+        ray_host.launch(ray_host.Plan(shape.name, shape.folder, plan.actors), own.pin)
+    finally:
+        ray_host.disconnect()
+
+
+def _save(shape: compose.Shape, plan: compose.Plan, ray_address: str) -> None:
+    """Keep what `status`, `kubeconfig` and `down` need without Ray."""
+    config = kubeconfig.build(
+        shape.name, plan.layout.api_urls[0], plan.authority.certificate, plan.admin
+    )
+    kubeconfig.write(Path(shape.path("kubeconfig")), config)
+    Path(shape.path("ray-address")).write_text(ray_address)
+    Path(shape.path("actors")).write_text("\n".join(actor.name for actor in plan.actors))
+
+
+def _write_kubeconfig(shape: compose.Shape, target: Path | None) -> None:
+    import yaml
+
+    config: dict[str, Any] = yaml.safe_load(Path(shape.path("kubeconfig")).read_text())
+    path = target or kubeconfig.default_path()
+    if target:
+        kubeconfig.write(target, config)
+    else:
+        kubeconfig.merge(path, config)
+    Path(shape.path("kubeconfig-path")).write_text(str(path.absolute()))
+
+
+def _wait_ready(shape: compose.Shape, wait_s: float, progress: Progress) -> None:
+    expected = Path(shape.path("actors")).read_text().split("\n")
+    deadline = time.monotonic() + wait_s
+    with progress.step(f"Waiting until {len(expected)} components are ready"):
+        while missing := unready(shape.folder, expected):
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"not ready after {wait_s:.0f} s:\n" + "\n".join(missing),
+                    hint="try again with --retain, then `raykube logs COMPONENT` tells more",
+                    code=NOT_READY,
+                )
+            progress.detail(f"{len(expected) - len(missing)} of {len(expected)}")
+            time.sleep(0.05)
+
+
+def unready(folder: str, expected: list[str]) -> list[str]:
+    """A line for each component that is not ready yet, with what it says of itself."""
+    picture = discovery.read(folder)
+    lines = []
+    for name in expected:
+        entry = picture.get(name, {})
+        if not entry.get("ready"):
+            said = entry.get("detail") or entry.get("last_error") or entry.get("phase", "unknown")
+            lines.append(f"  {name}: {said}")
+    return lines
+
+
+def _undo(shape: compose.Shape, error: BaseException, retain: bool, progress: Progress) -> None:
+    if retain:
+        progress.say(f"kept as it is (--retain): logs are in {shape.path('logs')}")
+        return
+    with progress.step("Cleaning up"):
+        saved = down.keep_logs(shape)
+        down.remove(shape)
+    if not isinstance(error, KeyboardInterrupt):
+        progress.say(f"   the logs are in {saved}")
+
+
+def _greet(shape: compose.Shape, target: Path | None, progress: Progress) -> None:
+    progress.say(f"Cluster {shape.name} is up after {progress.elapsed_s:.1f} s. Next:")
+    option = f" --kubeconfig {target}" if target else ""
+    context = "" if target else f" --context {kubeconfig.context_name(shape.name)}"
+    progress.say(f"  kubectl{option}{context} get nodes")
