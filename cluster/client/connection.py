@@ -1,0 +1,140 @@
+"""One HTTP/1.1 client connection: requests one after the other, bodies read as they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import cast
+
+import httptools
+
+
+class ConnectionLost(Exception):
+    """The connection ended before the answer was complete."""
+
+
+class Connection(asyncio.Protocol):
+    """Carries one exchange at a time: `send`, then `head`, then `chunk` until it gives b""."""
+
+    high_water_bytes = 1 << 20
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._changed = asyncio.Event()
+        self._error: Exception | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._chunks: deque[bytes] = deque()
+        self._buffered_bytes = 0
+        self._head_done = False
+        self._complete = False
+        self._keep_alive = False
+        self._paused = False
+
+    # What the pool and the transport call.
+
+    @property
+    def closed(self) -> bool:
+        return self._error is not None or self._transport is None or self._transport.is_closing()
+
+    @property
+    def reusable(self) -> bool:
+        """The last answer was read to its end and the server keeps the connection open."""
+        return self._complete and self._keep_alive and not self._chunks and not self.closed
+
+    def send(self, request: bytes) -> None:
+        """Begin an exchange. Raises ConnectionLost, with nothing sent, if already closed."""
+        if self.closed or self._transport is None:
+            raise ConnectionLost("closed by the server while idle")
+        self._begin()
+        self._transport.write(request)
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        """Status code and headers (names in lower case). Raises ConnectionLost."""
+        while not self._head_done:
+            await self._wait()
+        return self._parser.get_status_code(), self._headers
+
+    async def chunk(self) -> bytes:
+        """The next piece of the body; b"" at its end. Raises ConnectionLost."""
+        while not self._chunks and not self._complete:
+            await self._wait()
+        if not self._chunks:
+            return b""
+        data = self._chunks.popleft()
+        self._buffered_bytes -= len(data)
+        self._flow()
+        return data
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail(ConnectionLost("closed"))
+
+    async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._changed.set()
+
+    def _flow(self) -> None:
+        """Stop reading from the socket while too much waits to be consumed."""
+        full = self._buffered_bytes > self.high_water_bytes
+        if self._transport is None or full == self._paused or self._transport.is_closing():
+            return
+        self._paused = full
+        if full:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(ConnectionLost(f"not HTTP: {error}"))
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._head_done and self._ends_with_connection() and exc is None:
+            self._complete = True
+        self._fail(ConnectionLost(str(exc) if exc else "closed by the server"))
+
+    def _ends_with_connection(self) -> bool:
+        chunked = "chunked" in self._headers.get("transfer-encoding", "")
+        return not chunked and "content-length" not in self._headers
+
+    # httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            self._headers = {}
+            return
+        self._head_done = True
+        self._keep_alive = self._parser.should_keep_alive()
+        self._changed.set()
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+        self._buffered_bytes += len(body)
+        self._flow()
+        self._changed.set()
+
+    def on_message_complete(self) -> None:
+        self._complete = self._head_done
+        self._changed.set()

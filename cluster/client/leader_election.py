@@ -1,0 +1,199 @@
+"""One leader among equals, by optimistic updates of a Lease object (as client-go does it).
+
+Clocks are never compared between machines: a candidate waits until the record has stood still
+for the whole lease by its own monotonic clock before it takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+from collections.abc import Awaitable, Callable
+
+from actors.seams import Seams
+from cluster.client.errors import ClientError
+from cluster.client.rest import Client, Object
+from cluster.client.timeouts import timeout
+from cluster.machinery import meta
+from cluster.machinery.status import ApiError
+
+log = logging.getLogger(__name__)
+
+LEASES = "leases.coordination.k8s.io"
+
+
+class LeaderElector:
+    """`renew_s`, the time to renew within, must be shorter than `lease_s`."""
+
+    jitter = 1.2
+
+    def __init__(
+        self,
+        client: Client,
+        seams: Seams,
+        name: str,
+        identity: str,
+        lease_s: float = 15.0,
+        renew_s: float = 10.0,
+        retry_s: float = 2.0,
+        *,
+        namespace: str = "kube-system",
+    ) -> None:
+        if not lease_s > renew_s > retry_s * self.jitter > 0:
+            raise ValueError(f"need lease > renew > 1.2 retry: {lease_s}, {renew_s}, {retry_s}")
+        self.identity = identity
+        self.leading = False
+        self._client = client
+        self._seams = seams
+        self._name = name
+        self._namespace = namespace
+        self._lease_s, self._renew_s, self._retry_s = lease_s, renew_s, retry_s
+        self._observed: Object | None = None
+        self._observed_at_s = 0.0
+
+    @property
+    def leader(self) -> str:
+        """Who holds the lease, as far as this candidate has seen."""
+        return str(_spec(self._observed).get("holderIdentity") or "")
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Compete for ever. `lead()` runs while leading and is cancelled on loss.
+
+        When `lead` raises, or this task is cancelled, the lease is released after `lead` ended.
+        """
+        while True:
+            await self._acquire()
+            log.info("%s: %s leads", self._name, self.identity)
+            await self._term(lead)
+            log.warning("%s: %s lost the lease", self._name, self.identity)
+
+    async def _acquire(self) -> None:
+        while not await self._attempt(self._renew_s):
+            factor = 1 + self.jitter * self._seams.randomness.random()
+            await self._seams.clock.sleep(self._retry_s * factor)
+
+    async def _term(self, lead: Callable[[], Awaitable[None]]) -> None:
+        self.leading = True
+        work = asyncio.ensure_future(lead())
+        renewal = asyncio.create_task(self._renew_until_lost())
+        lost = False
+        try:
+            await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
+            lost = renewal.done()
+        finally:
+            self.leading = False
+            await _end(work)
+            await _end(renewal)
+            if not lost:
+                await self._release()
+        if not lost:
+            work.result()
+            raise RuntimeError("the leader's work ended by itself")
+        renewal.result()
+
+    async def _renew_until_lost(self) -> None:
+        """Return when the lease could not be renewed for `renew_s`, or someone else took it."""
+        renewed_s = self._seams.clock.now()
+        while True:
+            await self._seams.clock.sleep(self._retry_s)
+            left_s = renewed_s + self._renew_s - self._seams.clock.now()
+            if left_s <= 0:
+                return
+            started_s = self._seams.clock.now()
+            if await self._attempt(min(left_s, self._renew_s / 2)):
+                renewed_s = started_s
+            elif self.leader not in ("", self.identity):
+                return
+
+    async def _attempt(self, timeout_s: float) -> bool:
+        """Try to take or renew the lease once; an error counts as "not now"."""
+        try:
+            async with timeout(self._seams.clock, timeout_s):
+                return await self._take_or_renew()
+        except (ApiError, ClientError, TimeoutError) as error:
+            log.debug("%s: %r", self._name, error)
+            return False
+
+    async def _take_or_renew(self) -> bool:
+        try:
+            self._observe(await self._client.get(LEASES, self._name, self._namespace))
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            self._observe(await self._client.create(LEASES, self._first()))
+            return True
+        assert self._observed is not None
+        if self._held_by_other():
+            return False
+        self._observe(await self._client.update(LEASES, self._renewed(self._observed)))
+        return True
+
+    def _held_by_other(self) -> bool:
+        """Whether someone else holds the lease and it has not run out by our own clock."""
+        spec = _spec(self._observed)
+        if not self.leader or self.leader == self.identity:
+            return False
+        duration_s = float(spec.get("leaseDurationSeconds") or self._lease_s)
+        return self._observed_at_s + duration_s > self._seams.clock.now()
+
+    def _observe(self, lease: Object) -> None:
+        if _spec(self._observed) != _spec(lease):
+            self._observed_at_s = self._seams.clock.now()
+        self._observed = lease
+
+    def _first(self) -> Object:
+        metadata = {"name": self._name, "namespace": self._namespace}
+        spec = self._holding() | {"acquireTime": self._now(), "leaseTransitions": 0}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": spec,
+        }
+
+    def _renewed(self, old: Object) -> Object:
+        lease = copy.deepcopy(old)
+        spec = lease.setdefault("spec", {})
+        if self.leader != self.identity:
+            spec["acquireTime"] = self._now()
+            spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
+        spec.update(self._holding())
+        return lease
+
+    def _holding(self) -> Object:
+        duration_s = max(1, math.ceil(self._lease_s))
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": duration_s,
+            "renewTime": self._now(),
+        }
+
+    async def _release(self) -> None:
+        """Let a waiting candidate take over at once; best effort, since the lease runs out."""
+        if self._observed is None or self.leader != self.identity:
+            return
+        lease = copy.deepcopy(self._observed)
+        now = self._now()
+        lease["spec"].update(
+            holderIdentity="", leaseDurationSeconds=1, renewTime=now, acquireTime=now
+        )
+        try:
+            async with timeout(self._seams.clock, self._renew_s / 2):
+                self._observe(await self._client.update(LEASES, lease))
+        except (ApiError, ClientError, TimeoutError) as error:
+            log.warning("%s: the lease was not released: %s", self._name, error)
+
+    def _now(self) -> str:
+        return meta.format_micro_time(self._seams.clock.wall())
+
+
+def _spec(lease: Object | None) -> Object:
+    return (lease or {}).get("spec") or {}
+
+
+async def _end(task: asyncio.Future[None]) -> None:
+    """Cancel a task and wait for its end; its result stays with the task."""
+    task.cancel()
+    await asyncio.wait({task})
