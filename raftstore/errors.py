@@ -1,0 +1,85 @@
+"""Errors of the store. Whether a write may have happened is told by the type, never by text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class StoreError(Exception):
+    """Base of everything that the store tells its users."""
+
+    def arguments(self) -> list[Any]:
+        """What `decode` needs to build the same error on the other side of a link."""
+        return [str(a) for a in self.args]
+
+
+class Unavailable(StoreError):
+    """No member could take the request in time; it was surely not applied."""
+
+
+class UnknownOutcome(StoreError):
+    """The request was sent and its answer lost: it may or may not have been applied."""
+
+
+class Compacted(StoreError):
+    """The revision asked for is older than what the store still keeps."""
+
+    def __init__(self, compact_revision: int) -> None:
+        super().__init__(f"revision has been compacted; oldest kept is {compact_revision}")
+        self.compact_revision = compact_revision
+
+    def arguments(self) -> list[Any]:
+        return [self.compact_revision]
+
+
+class FutureRevision(StoreError):
+    """The revision asked for does not exist yet."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"revision is in the future; current is {revision}")
+        self.revision = revision
+
+    def arguments(self) -> list[Any]:
+        return [self.revision]
+
+
+class LeaseNotFound(StoreError):
+    """The lease has expired, was revoked, or never existed."""
+
+
+class InvalidRequest(StoreError):
+    """The request contradicts itself or exceeds a limit; nothing was changed."""
+
+
+class NoSpace(StoreError):
+    """The store's quota is used up; compact, delete or raise it."""
+
+
+class SessionExpired(StoreError):
+    """The client's session was evicted: whether a retried write happened is not known any more."""
+
+
+_TYPES: dict[str, type[StoreError]] = {
+    kind.__name__: kind
+    for kind in (
+        Unavailable,
+        UnknownOutcome,
+        Compacted,
+        FutureRevision,
+        LeaseNotFound,
+        InvalidRequest,
+        NoSpace,
+        SessionExpired,
+    )
+}
+
+
+def encode(error: StoreError) -> list[Any]:
+    """An error as `[name, arguments]`, for the wire and for snapshots."""
+    return [type(error).__name__, error.arguments()]
+
+
+def decode(wire: list[Any]) -> StoreError:
+    """The inverse of `encode`; a name from a newer version becomes a plain StoreError."""
+    name, arguments = wire
+    return _TYPES.get(name, StoreError)(*arguments)

@@ -1,0 +1,197 @@
+"""What the store's users send and receive. Tuples: cheap to make, immutable, sent as they are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+Target = Literal["version", "create", "mod", "value", "lease"]
+CompareOp = Literal["=", "!=", "<", ">"]
+
+ALL_FROM = b"\0"
+"""As a `range_end`: every key from `key` on."""
+
+
+class KeyValue(NamedTuple):
+    """One version of a key. `version` counts puts since creation; 0 marks a deletion."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+
+
+class Compare(NamedTuple):
+    """`target` of `key` `op` `value`. A missing key has version, create, mod and lease 0.
+
+    Comparing the value of a missing key is false, whatever the operator (as in etcd).
+    """
+
+    key: bytes
+    target: Target
+    op: CompareOp
+    value: bytes | int
+
+
+class Range(NamedTuple):
+    """Keys in `[key, range_end)`; only `key` if `range_end` is empty. 0 = latest, no limit."""
+
+    key: bytes
+    range_end: bytes = b""
+    revision: int = 0
+    limit: int = 0
+    keys_only: bool = False
+    count_only: bool = False
+
+
+class Put(NamedTuple):
+    key: bytes
+    value: bytes
+    lease: int = 0
+    prev_kv: bool = False
+
+
+class Delete(NamedTuple):
+    key: bytes
+    range_end: bytes = b""
+    prev_kv: bool = False
+
+
+class Txn(NamedTuple):
+    """If every compare holds, `success` is executed, else `failure`; all in one revision."""
+
+    compare: Sequence[Compare]
+    success: Sequence[Op]
+    failure: Sequence[Op] = ()
+
+
+Op = Range | Put | Delete | Txn
+
+
+class RangeResult(NamedTuple):
+    """`revision`: the store's when it was read. `count`: all keys in range, whatever the limit."""
+
+    revision: int
+    kvs: Sequence[KeyValue]
+    more: bool
+    count: int
+
+
+class PutResult(NamedTuple):
+    revision: int
+    prev_kv: KeyValue | None = None
+
+
+class DeleteResult(NamedTuple):
+    revision: int
+    deleted: int
+    prev_kvs: Sequence[KeyValue] = ()
+
+
+class TxnResult(NamedTuple):
+    """`responses`: one result per operation of the branch that was taken, in order."""
+
+    revision: int
+    succeeded: bool
+    responses: Sequence[Result]
+
+
+Result = RangeResult | PutResult | DeleteResult | TxnResult
+
+
+class Event(NamedTuple):
+    """`kv` of a deletion has only its key and the revision of the deletion."""
+
+    type: Literal["put", "delete"]
+    kv: KeyValue
+    prev_kv: KeyValue | None = None
+
+
+class WatchBatch(NamedTuple):
+    """All events of whole revisions up to `revision`; without events it tells progress."""
+
+    revision: int
+    events: Sequence[Event]
+
+
+class Lease(NamedTuple):
+    """`ttl_s`: seconds left (-1: no such lease any more); `granted_s`: seconds asked for."""
+
+    id: int
+    ttl_s: int
+    granted_s: int
+    keys: Sequence[bytes] = ()
+
+
+class MemberStatus(NamedTuple):
+    """One member's view. Indexes are of the Raft log, `db_size_bytes` is approximate."""
+
+    name: str
+    address: str
+    leader: str
+    term: int
+    revision: int
+    raft_index: int
+    applied_index: int
+    db_size_bytes: int
+    healthy: bool
+
+
+class Store(Protocol):
+    """The store as its users see it, whether remote (`StoreClient`) or in this process."""
+
+    async def range(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+        serializable: bool = False,
+    ) -> RangeResult:
+        """Linearizable unless `serializable` (then maybe stale, from any member)."""
+        ...
+
+    async def put(
+        self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False
+    ) -> PutResult: ...
+
+    async def delete(
+        self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False
+    ) -> DeleteResult: ...
+
+    async def txn(
+        self, compare: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = ()
+    ) -> TxnResult: ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget superseded versions up to `revision`."""
+        ...
+
+    def watch(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+    ) -> AsyncIterator[WatchBatch]:
+        """Changes from `start_revision` on (0: from now), each revision once and in order.
+
+        The first batch may be empty: it tells that the watch stands. Raises Compacted.
+        """
+        ...
+
+    async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease: ...
+
+    async def lease_revoke(self, lease_id: int) -> None: ...
+
+    async def lease_keep_alive(self, lease_id: int) -> Lease: ...
+
+    async def lease_time_to_live(self, lease_id: int) -> Lease: ...
+
+    async def status(self) -> list[MemberStatus]: ...
