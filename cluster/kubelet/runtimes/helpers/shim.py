@@ -1,0 +1,241 @@
+"""One small process per container: owns it, copies its output, records its end.
+
+`main(folder)` starts the shim away from its caller (own session, reparented to init), writes
+`process.json` (pid and start time) before anything runs, answers on stdout with `{"pid", "error"}`
+and ends. The shim is pid 1 of the container's pid namespace where there is one, so a SIGKILL of
+it ends everything inside; elsewhere it is the subreaper of the tree. It forwards stop signals to
+the container's first process; KILL_NOW makes it kill that process but still record the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from cluster.kubelet.runtimes.helpers import become, crilog, filesystem, linux
+
+KILL_NOW = signal.SIGRTMIN + 1
+_FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_DRAIN_TIMEOUT_S = 2.0
+_READ_SIZE_BYTES = 65536
+
+
+def write_json(path: str, value: Any) -> None:
+    """Replace a small file in one step, so that no reader sees half of it."""
+    with open(path + ".new", "w") as file:
+        json.dump(value, file)
+    os.replace(path + ".new", path)
+
+
+def main(folder: str) -> None:
+    """The launcher: fork the shim, record it, report whether the program could be started."""
+    with open(os.path.join(folder, "spec.json")) as file:
+        spec = json.load(file)
+    go_read, go_write = os.pipe()
+    report_read, report_write = os.pipe()
+    error = "" if spec["isolation"] == "plain" else _enter_pid_namespace()
+    pid = os.fork()
+    if pid == 0:
+        os.close(go_write)
+        os.close(report_read)
+        _shim_process(folder, spec, go_read, report_write, error)
+    os.close(go_read)
+    os.close(report_write)
+    write_json(os.path.join(folder, "process.json"), _identity(pid))
+    os.write(go_write, b"g")
+    report = _read_all(report_read)
+    print(json.dumps({"pid": pid, "error": report.decode(errors="replace")}))
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    return {"pid": pid, "start_ticks": linux.start_ticks(pid), "started_at": time.time()}
+
+
+def _enter_pid_namespace() -> str:
+    """For the next fork. Errors are told by the shim, so that there is one path for them."""
+    try:
+        linux.unshare(linux.CLONE_NEWPID)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, _READ_SIZE_BYTES):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _shim_process(folder: str, spec: dict[str, Any], go: int, report: int, error: str) -> None:
+    """Never returns. Without the launcher's word (it was killed) nothing is started."""
+    code = 1
+    try:
+        os.setsid()
+        if os.read(go, 1):
+            _detach_output()
+            if error:
+                raise OSError(errno.EPERM, error)
+            _Shim(folder, spec).run(report)
+            code = 0
+    except BaseException as failure:
+        with contextlib.suppress(OSError):
+            os.write(report, f"cannot create the container: {failure}".encode())
+    finally:
+        os._exit(code)
+
+
+def _detach_output() -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    os.chdir("/")
+
+
+class _Shim:
+    def __init__(self, folder: str, spec: dict[str, Any]) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._namespaced = spec["isolation"] != "plain"
+        self._log = crilog.LogFile(spec["log"], spec["log_size_bytes_max"], spec["log_files_max"])
+        self._streams: dict[int, crilog.Stream] = {}
+        self._child = 0
+        self._status: int | None = None
+        self._poll = select.poll()
+
+    def run(self, report: int) -> None:
+        wake = self._watch_signals()
+        out, err = self._pipe("stdout"), self._pipe("stderr")
+        self._child = os.fork()
+        if self._child == 0:
+            self._container_process(report, out, err)
+        for descriptor in (report, out, err):
+            os.close(descriptor)
+        self._copy_until_exit(wake)
+        self._kill_rest()
+        self._drain()
+        self._record_exit()
+
+    def _watch_signals(self) -> int:
+        wake, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(KILL_NOW, lambda *_: self._signal_child(signal.SIGKILL))
+        for number in _FORWARDED:
+            signal.signal(number, lambda got, _frame: self._signal_child(got))
+        if not self._namespaced:
+            linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        return wake
+
+    def _signal_child(self, number: int) -> None:
+        if self._child and self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, number)
+
+    def _pipe(self, name: str) -> int:
+        read, write = os.pipe()
+        self._streams[read] = crilog.Stream(name, self._log)
+        self._poll.register(read, select.POLLIN)
+        return write
+
+    def _container_process(self, report: int, out: int, err: int) -> None:
+        """In the child: never returns. `report` is closed by exec, which means success."""
+        try:
+            os.setsid()
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if self._namespaced:
+                filesystem.enter_own_root(self._folder, self._spec)
+            else:
+                filesystem.link_mounts(self._folder, self._spec)
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            become.program(self._spec["command"], self._spec, self._folder)
+        except BaseException as failure:
+            os.write(report, str(failure).encode())
+        finally:
+            os._exit(128)
+
+    def _copy_until_exit(self, wake: int) -> None:
+        self._poll.register(wake, select.POLLIN)
+        while self._status is None:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == wake:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake, 4096)
+                    self._reap()
+                else:
+                    self._copy(descriptor)
+        self._poll.unregister(wake)
+
+    def _copy(self, descriptor: int) -> None:
+        data = os.read(descriptor, _READ_SIZE_BYTES)
+        if data:
+            self._streams[descriptor].feed(data)
+            return
+        self._streams.pop(descriptor).finish()
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+
+    def _reap(self) -> None:
+        """Collect every child that ended, the adopted orphans too."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._child:
+                    self._status = status
+
+    def _kill_rest(self) -> None:
+        """The container is over with its first process: nothing of it goes on."""
+        if self._namespaced:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            return
+        while rest := linux.children(os.getpid()):
+            for pid in rest:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, 0)
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+        while self._streams and (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in self._poll.poll(left * 1000):
+                self._copy(descriptor)
+        for stream in self._streams.values():
+            stream.finish()
+        self._log.close()
+
+    def _record_exit(self) -> None:
+        assert self._status is not None
+        code = os.waitstatus_to_exitcode(self._status)
+        record = {
+            "exit_code": code if code >= 0 else 128 - code,
+            "signal": -code if code < 0 else 0,
+            "finished_at": time.time(),
+            "lost_log_bytes": self._log.lost_bytes,
+        }
+        write_json(os.path.join(self._folder, "exit.json"), record)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

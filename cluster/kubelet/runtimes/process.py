@@ -1,0 +1,295 @@
+"""The process runtime: every container is a real process tree on this machine.
+
+With root a container has its own pid, mount and host-name namespaces and an overlay over the
+host's root file system. Elsewhere ("plain") it has its own session, folder and environment, and
+finds its volumes under `$RAYKUBE_MOUNTS`. Resource limits are not enforced yet: that needs
+cgroups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cluster.kubelet.runtimes import records
+from cluster.kubelet.runtimes.base import Container, ContainerSpec, ExecResult, RuntimeFailure
+from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
+from cluster.kubelet.runtimes.host_mounts import extra_mounts
+
+_IMPORT_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from cluster.kubelet.runtimes.helpers.{0} import main; main({1})"
+)
+_LAUNCH = _BOOT.format("shim", "sys.argv[1]")
+_ENTER = _BOOT.format("enter", "sys.argv[1], sys.argv[2:]")
+_LAUNCH_TIMEOUT_S = 30.0
+_KILL_TIMEOUT_S = 2.0
+_TIMED_OUT_CODE = -1
+PLAIN_WARNING = (
+    "this node cannot give containers their own file system (no root, or no overlayfs): "
+    "volumes are under $RAYKUBE_MOUNTS instead of at their mountPath, and the pod shares "
+    "the host's files and processes"
+)
+
+
+class ProcessRuntime:
+    """See `base.Runtime`. `isolation` is found out at start: "root" or "plain"."""
+
+    name = "process"
+    version = "0.1.0"
+
+    def __init__(
+        self, data_dir: str, *, log_size_bytes_max: int = 10 << 20, log_files_max: int = 5
+    ) -> None:
+        self.data_dir = os.path.abspath(data_dir)
+        self.isolation = "plain"
+        self._log_limits = (log_size_bytes_max, log_files_max)
+        self._host_mounts: list[str] = []
+        self._folders: dict[str, str] = {}
+        self._known: dict[str, Container] = {}
+        self._by_pod: dict[str, list[str]] = defaultdict(list)
+        self._ended: dict[str, asyncio.Event] = {}
+        self._watched: dict[str, int] = {}
+        self._on_change: Callable[[str], None] = lambda _uid: None
+
+    @property
+    def warning(self) -> str:
+        return PLAIN_WARNING if self.isolation == "plain" else ""
+
+    async def start(self, on_change: Callable[[str], None]) -> None:
+        self._on_change = on_change
+        os.makedirs(os.path.join(self.data_dir, "pods"), mode=0o755, exist_ok=True)
+        self._host_mounts = extra_mounts(self.data_dir)
+        self.isolation = await self._probe_isolation()
+        for folder in records.folders(self.data_dir):
+            container = records.load(folder)
+            if container is not None:
+                self._adopt(container, folder)
+
+    async def _probe_isolation(self) -> str:
+        """Run a real container rather than guess from versions and user ids."""
+        if os.geteuid() != 0:
+            return "plain"
+        folder = os.path.join(self.data_dir, f"probe-{uuid.uuid4().hex}")
+        spec = ContainerSpec("probe", "probe", 0, "probe", ["true"], dict(os.environ), "")
+        os.makedirs(folder)
+        try:
+            log = os.path.join(folder, "log")
+            write_json(os.path.join(folder, "spec.json"), self._record(spec, "root") | {"log": log})
+            error = await self._launch(folder)
+            await self._gone(folder)
+            ended = records.read_json(folder, "exit.json")
+            return "root" if not error and ended and ended["exit_code"] == 0 else "plain"
+        finally:
+            records.remove_tree(folder)
+
+    async def stop(self) -> None:
+        for container_id in list(self._watched):
+            self._unwatch(container_id)
+
+    def containers(self, pod_uid: str) -> list[Container]:
+        return [self._known[container_id] for container_id in self._by_pod.get(pod_uid, ())]
+
+    def pod_uids(self) -> list[str]:
+        return [uid for uid, ids in self._by_pod.items() if ids]
+
+    async def run(self, spec: ContainerSpec) -> Container:
+        if not spec.command:
+            raise RuntimeFailure(
+                "CreateContainerError",
+                "the image is not unpacked (containers run on the host's root file system), so "
+                "its entry point is unknown: give the container a `command`",
+            )
+        folder = records.folder_of(self.data_dir, spec.pod_uid, spec.name, spec.attempt)
+        records.remove_tree(folder)
+        os.makedirs(folder, mode=0o755)
+        os.makedirs(os.path.dirname(spec.log_path), mode=0o755, exist_ok=True)
+        if self.isolation == "plain":
+            os.makedirs(os.path.join(folder, "cwd"), mode=0o755)
+        write_json(os.path.join(folder, "spec.json"), self._record(spec, self.isolation, folder))
+        error = await self._launch(folder)
+        return await self._started(folder, error)
+
+    async def _started(self, folder: str, error: str) -> Container:
+        if error and (ended := records.read_json(folder, "exit.json")) is not None:
+            ended |= {"reason": "StartError", "message": error}
+            write_json(os.path.join(folder, "exit.json"), ended)
+        container = records.load(folder)
+        if container is not None:
+            self._adopt(container, folder)
+        if error or container is None:
+            raise RuntimeFailure("RunContainerError", error or "the container did not start")
+        return container
+
+    def _record(self, spec: ContainerSpec, isolation: str, folder: str = "") -> dict[str, Any]:
+        env = dict(spec.env)
+        if isolation == "plain":
+            env["RAYKUBE_MOUNTS"] = os.path.join(folder, "mounts")
+        return {
+            "pod_uid": spec.pod_uid,
+            "name": spec.name,
+            "attempt": spec.attempt,
+            "id": spec.container_id,
+            "command": list(spec.command),
+            "env": env,
+            "cwd": spec.working_dir,
+            "uid": spec.uid,
+            "gid": spec.gid,
+            "groups": list(spec.groups),
+            "hostname": spec.hostname,
+            "isolation": isolation,
+            "mounts": [dict(mount.__dict__) for mount in spec.mounts],
+            "host_mounts": self._host_mounts,
+            "read_only_root": spec.read_only_root,
+            "no_new_privileges": spec.no_new_privileges,
+            "log": spec.log_path,
+            "log_size_bytes_max": self._log_limits[0],
+            "log_files_max": self._log_limits[1],
+        }
+
+    async def _launch(self, folder: str) -> str:
+        """Returns "" or why the program could not be started."""
+        launcher = await _python(_LAUNCH, folder)
+        try:
+            out, _ = await asyncio.wait_for(launcher.communicate(), _LAUNCH_TIMEOUT_S)
+        except TimeoutError:
+            launcher.kill()
+            await launcher.wait()
+            return f"the container's launcher did not answer in {_LAUNCH_TIMEOUT_S:.0f} s"
+        if launcher.returncode != 0:
+            return f"the container's launcher failed: {out.decode(errors='replace')[-2000:]}"
+        error: str = json.loads(out)["error"]
+        if error:
+            await self._gone(folder)
+        return error
+
+    async def _gone(self, folder: str) -> None:
+        """The shim ends right after its report: this only waits for the record of the end."""
+        process = records.process_of(folder)
+        for _ in range(int(_KILL_TIMEOUT_S / 0.005)):
+            if process is None or not process.is_alive():
+                return
+            await asyncio.sleep(0.005)
+
+    def _adopt(self, container: Container, folder: str) -> None:
+        container_id = container.container_id
+        if container_id not in self._known:
+            self._by_pod[container.pod_uid].append(container_id)
+        self._known[container_id] = container
+        self._folders[container_id] = folder
+        self._ended[container_id] = asyncio.Event()
+        if container.running:
+            self._watch(container_id, folder)
+        else:
+            self._ended[container_id].set()
+
+    def _watch(self, container_id: str, folder: str) -> None:
+        """A pid file descriptor is readable when the shim has ended: no polling."""
+        process = records.process_of(folder)
+        assert process is not None
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            self._on_end(container_id)
+            return
+        self._watched[container_id] = descriptor
+        if not process.is_alive():  # checked after opening, so the pid cannot be another's
+            self._on_end(container_id)
+            return
+        asyncio.get_running_loop().add_reader(descriptor, self._on_end, container_id)
+
+    def _unwatch(self, container_id: str) -> None:
+        descriptor = self._watched.pop(container_id, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+    def _on_end(self, container_id: str) -> None:
+        self._unwatch(container_id)
+        container = records.load(self._folders[container_id])
+        if container is not None:
+            self._known[container_id] = container
+        self._ended[container_id].set()
+        self._on_change(self._known[container_id].pod_uid)
+
+    async def signal(self, container_id: str) -> None:
+        self._send(container_id, signal.SIGTERM)
+
+    async def kill(self, container_id: str) -> None:
+        self._send(container_id, KILL_NOW)
+        if not await self.wait(container_id, _KILL_TIMEOUT_S):
+            self._send(container_id, signal.SIGKILL)
+            await self.wait(container_id, _KILL_TIMEOUT_S)
+
+    def _send(self, container_id: str, number: int) -> None:
+        """Through the pid descriptor, which names the process for certain."""
+        descriptor = self._watched.get(container_id)
+        if descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, number)
+
+    async def wait(self, container_id: str, timeout_s: float) -> bool:
+        ended = self._ended.get(container_id)
+        if ended is None:
+            return True
+        try:
+            await asyncio.wait_for(ended.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def exec(
+        self,
+        container_id: str,
+        command: Sequence[str],
+        *,
+        timeout_s: float,
+        output_size_bytes_max: int,
+    ) -> ExecResult:
+        process = await _python(_ENTER, self._folders[container_id], *command)
+        output = bytearray()
+        try:
+            async with asyncio.timeout(timeout_s):
+                assert process.stdout is not None
+                while part := await process.stdout.read(65536):
+                    output += part[: max(0, output_size_bytes_max - len(output))]
+                code = await process.wait()
+        except TimeoutError:
+            return ExecResult(_TIMED_OUT_CODE, bytes(output), timed_out=True)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return ExecResult(code, bytes(output))
+
+    async def remove(self, container_id: str) -> None:
+        container = self._known.pop(container_id)
+        self._by_pod[container.pod_uid].remove(container_id)
+        self._ended.pop(container_id)
+        await asyncio.to_thread(records.remove_tree, self._folders.pop(container_id))
+
+    async def remove_pod(self, pod_uid: str) -> None:
+        for container_id in list(self._by_pod.get(pod_uid, ())):
+            await self.remove(container_id)
+        self._by_pod.pop(pod_uid, None)
+
+
+async def _python(code: str, *arguments: str) -> asyncio.subprocess.Process:
+    """A helper in its own session, with the standard library only and no inherited environment."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-S", "-E", "-c", code, _IMPORT_ROOT, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )

@@ -1,0 +1,95 @@
+"""Ending everything that a node ever started: for `raykube down`, and as a simulated power cut.
+
+Works from the records on disk alone, so it needs no kubelet and may be run twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from cluster.kubelet.runtimes import records
+from cluster.kubelet.runtimes.helpers import linux
+from cluster.kubelet.runtimes.host_mounts import mounts
+
+_DEATH_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Reaped:
+    processes: int
+    mounts: int
+
+
+def reap(data_dir: str) -> Reaped:
+    """Kill every process of the node, unmount what is under `data_dir`, remove its pods' folders.
+
+    Raises TimeoutError if a process outlives SIGKILL by 10 s.
+    """
+    data_dir = os.path.abspath(data_dir)
+    processes = power_off(data_dir)
+    unmounted = _unmount_all(data_dir)
+    records.remove_tree(os.path.join(data_dir, "pods"))
+    return Reaped(processes, unmounted)
+
+
+def power_off(data_dir: str) -> int:
+    """SIGKILL to every process of the node, as if its machine died; records and files stay."""
+    data_dir = os.path.abspath(data_dir)
+    killed: list[records.Process] = []
+    for folder in records.folders(data_dir):
+        process = records.process_of(folder)
+        if process is not None and process.is_alive():
+            killed += [process, *_family(process.pid)]
+    _kill(killed)
+    strays = _marked_processes(data_dir)
+    _kill(strays)
+    _wait_gone(killed + strays)
+    return len(killed) + len(strays)
+
+
+def _family(pid: int) -> list[records.Process]:
+    """All descendants: a plain-mode shim's children do not die with it."""
+    found = []
+    for child in linux.children(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(records.Process(child, linux.start_ticks(child)))
+            found += _family(child)
+    return found
+
+
+def _marked_processes(data_dir: str) -> list[records.Process]:
+    """Plain-mode processes that lost their shim are known by their environment."""
+    marker = b"RAYKUBE_MOUNTS=" + os.fsencode(data_dir) + b"/"
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if any(entry.startswith(marker) for entry in file.read().split(b"\0")):
+                    found.append(records.Process(int(name), linux.start_ticks(int(name))))
+    return found
+
+
+def _kill(processes: list[records.Process]) -> None:
+    for process in processes:
+        if process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+
+def _wait_gone(processes: list[records.Process]) -> None:
+    deadline = time.monotonic() + _DEATH_TIMEOUT_S
+    while any(process.is_alive() for process in processes):
+        if time.monotonic() > deadline:
+            raise TimeoutError("a container's process did not end after SIGKILL")
+        time.sleep(0.005)
+
+
+def _unmount_all(data_dir: str) -> int:
+    points = [point for point, _ in mounts() if (point + "/").startswith(data_dir + "/")]
+    for point in reversed(points):
+        linux.unmount(point, linux.MNT_DETACH)
+    return len(points)
