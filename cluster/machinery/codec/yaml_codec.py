@@ -1,0 +1,74 @@
+"""YAML objects, read as JSON's types (a timestamp stays text)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from cluster.machinery.errors import BadRequest
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+MAX_ALIASES = 100
+"""Aliases of aliases grow without bound; no manifest needs more than a few."""
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Without timestamps: JSON has none, and Kubernetes keeps them as text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in _Base.yaml_implicit_resolvers.items()
+}
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The first document of the body, which must be a mapping; BadRequest otherwise."""
+    documents = decode_all(body)
+    if not documents or not isinstance(documents[0], dict):
+        raise BadRequest("the body must be a YAML mapping")
+    first: dict[str, Any] = documents[0]
+    return first
+
+
+def decode_all(body: bytes) -> list[Any]:
+    """Every document that is not empty."""
+    try:
+        _refuse_bombs(body)
+        loaded = list(yaml.load_all(body, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise BadRequest(f"error converting YAML to JSON: {error}") from error
+    return [_json_keys(document) for document in loaded if document is not None]
+
+
+def _refuse_bombs(body: bytes) -> None:
+    if body.count(b"*") <= MAX_ALIASES:
+        return
+    events = yaml.parse(body, Loader=_Loader)
+    if sum(isinstance(event, yaml.AliasEvent) for event in events) > MAX_ALIASES:
+        raise BadRequest("the YAML has too many aliases")
+
+
+def _json_keys(value: Any) -> Any:
+    """Keys become text, as in JSON: `1: x` is `"1": "x"`."""
+    if isinstance(value, dict):
+        return {_key(key): _json_keys(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_keys(item) for item in value]
+    if isinstance(value, bytes):
+        raise BadRequest("binary YAML values are not supported")
+    return value
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return "null" if key is None else str(key)
+
+
+def encode(obj: Any) -> bytes:
+    """One YAML document with sorted keys."""
+    text: str = yaml.dump(obj, Dumper=_Dumper, sort_keys=True, default_flow_style=False)
+    return text.encode()
