@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actors.errors import HostUnavailable
+from actors.hosts import ray_lean
 
 MARKER = "RAYKUBE_CLUSTER_FOLDER"
 GCS_PORT = 6379
@@ -71,7 +72,7 @@ def start(folder: str, node_address: str, *, timeout_s: float = 60.0) -> RayHead
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **client_environment(folder)},
+            env={**os.environ, **client_environment(folder), **_profile()},
             cwd="/",
             start_new_session=True,
         )
@@ -99,6 +100,12 @@ def _command(node_address: str, temp_folder: str) -> list[str]:
         "--disable-usage-stats", f"--num-cpus={max(2, cores)}",
         "--object-store-memory=80000000", f"--temp-dir={temp_folder}", "--labels=host=local",
     ]  # fmt: skip
+
+
+def _profile() -> dict[str, str]:
+    if os.environ.get("RAYKUBE_RAY") == "full":
+        return {}
+    return {"RAY_START_HOOK": ray_lean.HOOK}
 
 
 def _write_token(folder: str) -> None:
