@@ -202,8 +202,9 @@ def test_dry_run_on_the_server_writes_nothing(cluster, namespace):
 
 
 def test_an_invalid_object_is_refused_with_the_field_named(cluster, namespace):
+    ports = [{"containerPort": 0}]
     bad = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "Bad_Name"},
-           "spec": {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 0}]}]}}  # fmt: skip
+           "spec": {"containers": [{"name": "c", "image": "x", "ports": ports}]}}  # fmt: skip
     result = cluster.kubectl(
         "create", "-n", namespace, "-f", "-", stdin=json.dumps(bad), check=False
     )
