@@ -1,4 +1,4 @@
-"""What goes on while something is being broken: writes that are counted, requests that are timed."""
+"""What goes on while something is being broken: counted writes and timed requests."""
 
 from __future__ import annotations
 
