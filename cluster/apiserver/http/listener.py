@@ -1,0 +1,67 @@
+"""The listening side: accepts connections over the Network seam and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from actors.seams import Seams
+from actors.seams.network import Listener
+from cluster.apiserver.http.connection import HttpConnection, Limits
+from cluster.apiserver.http.messages import Handler
+
+BIND_ATTEMPTS = 50
+BIND_RETRY_S = 0.1
+
+
+class HttpListener:
+    """Serves `handler` on one address."""
+
+    def __init__(self, seams: Seams, handler: Handler, limits: Limits | None = None) -> None:
+        self._seams, self._handler = seams, handler
+        self._limits = limits or Limits()
+        self._connections: set[HttpConnection] = set()
+        self._listener: Listener | None = None
+
+    @property
+    def port(self) -> int:
+        assert self._listener is not None
+        return self._listener.port
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Bind; waits a little for a predecessor on the same address to let go of it."""
+        for attempt in range(BIND_ATTEMPTS):
+            try:
+                self._listener = await self._seams.network.listen(
+                    host, port, self._connection, tls=tls
+                )
+                return
+            except OSError:
+                if attempt == BIND_ATTEMPTS - 1:
+                    raise
+                await self._seams.clock.sleep(BIND_RETRY_S)
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Stop accepting, let answers finish for `grace_s`, then drop what is left."""
+        if self._listener is not None:
+            await self._listener.close()
+        for connection in list(self._connections):
+            connection.stop()
+        ends = [c.closed for c in self._connections]
+        if ends:
+            await asyncio.wait(ends, timeout=grace_s)
+        for connection in list(self._connections):
+            connection.abort()
+
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(
+            self._handler,
+            self._seams.clock,
+            self._limits,
+            self._connections.add,
+            self._connections.discard,
+        )
