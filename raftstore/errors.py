@@ -59,6 +59,17 @@ class SessionExpired(StoreError):
     """The client's session was evicted: whether a retried write happened is not known any more."""
 
 
+class NotLeader(StoreError):
+    """Only the leader may answer this; `address` is where it was last seen, or empty."""
+
+    def __init__(self, address: str = "") -> None:
+        super().__init__(f"not the leader; it may be at {address or 'an unknown address'}")
+        self.address = address
+
+    def arguments(self) -> list[Any]:
+        return [self.address]
+
+
 _TYPES: dict[str, type[StoreError]] = {
     kind.__name__: kind
     for kind in (
@@ -70,6 +81,7 @@ _TYPES: dict[str, type[StoreError]] = {
         InvalidRequest,
         NoSpace,
         SessionExpired,
+        NotLeader,
     )
 }
 

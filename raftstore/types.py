@@ -76,7 +76,7 @@ class RangeResult(NamedTuple):
     revision: int
     kvs: Sequence[KeyValue]
     more: bool
-    count: int
+    count: int  # type: ignore[assignment]  # the usual name; tuple.count is not used
 
 
 class PutResult(NamedTuple):

@@ -73,12 +73,13 @@ def encode_op(op: Op) -> list[Any]:
 def decode_op(wire: Sequence[Any]) -> Op:
     """Raises InvalidRequest for unknown kinds and wrong types."""
     try:
-        return _decode_op(wire)
+        op: Op = _decode_op(wire)
+        return op
     except (TypeError, ValueError, IndexError, RecursionError) as error:
         raise InvalidRequest(f"malformed operation: {error}") from error
 
 
-def _decode_op(wire: Sequence[Any]) -> Op:
+def _decode_op(wire: Sequence[Any]) -> Any:
     kind, fields = wire[0], wire[1:]
     if kind == Kind.PUT:
         return _checked(Put(*fields), (bytes, bytes, int, bool))

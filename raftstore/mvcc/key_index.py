@@ -48,7 +48,8 @@ class KeyIndex:
             return int(key in self._live)
         last = self._last(range_end)
         end = len(self._live) if last is None else self._live.bisect_left(last)
-        return max(0, end - self._live.bisect_left(key))
+        number: int = max(0, end - self._live.bisect_left(key))
+        return number
 
     def current(self, key: bytes, range_end: bytes, limit: int = 0) -> list[KeyValue]:
         """Current versions in key order, at most `limit` (0: all)."""

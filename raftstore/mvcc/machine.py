@@ -16,7 +16,7 @@ from raftstore.mvcc.leases import LeaseTable
 from raftstore.mvcc.sessions import Sessions
 from raftstore.mvcc.store import MvccStore
 from raftstore.mvcc.txn import Plan, Transaction
-from raftstore.types import Delete, Event, KeyValue, Put, Range, Txn, TxnResult
+from raftstore.types import ALL_FROM, Delete, Event, KeyValue, Range, Txn, TxnResult
 from raftstore.wire import Kind
 
 NO_CLIENT = 0
@@ -146,7 +146,7 @@ class Machine:
         """Become the state that `head` (see `dump`) and the records of each revision describe."""
         revision, compacted, leases, sessions = head
         self.store = MvccStore.restore(revision, compacted, records)
-        live = self.store.keys.current(b"\0", wire.ALL_FROM)
+        live = self.store.keys.current(b"\0", ALL_FROM)
         self.leases.load(leases, ((kv.key, kv.lease) for kv in live if kv.lease))
         self.sessions.load(sessions)
 
@@ -172,4 +172,3 @@ _FIELDS = {
     Kind.SESSION_OPEN: 0,
     Kind.SESSION_CLOSE: 0,
 }
-__all__ = ["NO_CLIENT", "Machine", "Put", "Request", "check"]

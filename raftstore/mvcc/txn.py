@@ -205,10 +205,10 @@ class Transaction:
 
     def _stamped(self, result: TxnResult, revision: int) -> TxnResult:
         """Every result tells the revision after the transaction (as in etcd's headers)."""
-        responses = [
-            self._stamped(r, revision)
-            if isinstance(r, TxnResult)
-            else r._replace(revision=revision)
-            for r in result.responses
-        ]
+        responses: list[Result] = []
+        for response in result.responses:
+            if isinstance(response, TxnResult):
+                responses.append(self._stamped(response, revision))
+            else:
+                responses.append(response._replace(revision=revision))
         return TxnResult(revision, result.succeeded, responses)
