@@ -33,7 +33,7 @@ class Position(NamedTuple):
     """Where a log ends; positions compare as "at least as up-to-date" does (section 5.4.1)."""
 
     term: int
-    index: int
+    index: int  # type: ignore[assignment]  # Raft's name; tuple.index is not used
 
 
 class AppendDecision(NamedTuple):

@@ -132,7 +132,8 @@ class PeerTransport:
         self._links: dict[str, Outgoing] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: Listener | None = None
-        self._server_tls, self._client_tls = tls or (None, None)
+        self._server_tls = tls[0] if tls else None
+        self._client_tls = tls[1] if tls else None
 
     async def start(self, seams: Seams) -> None:
         """Listen and dial. Raises OSError if the address is taken."""

@@ -233,6 +233,9 @@ class Wal:
             file.sync()
         self._file, self._segment_number = file, number
         self._offset, self._capacity = end, file.size()
+        if end == 0:
+            self._put(msgpack.packb([(_STATE, self.term, self.voted_for)]))
+            file.sync()
 
     def _replay(self, record: Sequence[Any]) -> None:
         kind = record[0]
