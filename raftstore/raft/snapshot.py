@@ -53,6 +53,10 @@ class SnapshotWriter:
         self._offset += len(frame)
         self._frames += 1
 
+    @property
+    def size_bytes(self) -> int:
+        return self._offset
+
     def sync(self) -> None:
         """Spread the cost of the last sync."""
         self._file.sync()
@@ -82,6 +86,22 @@ def newest(disk: Disk, folder: str) -> str | None:
     """Path of the newest snapshot, if there is one."""
     names = _names(disk, folder)
     return f"{folder}/{names[-1]}" if names else None
+
+
+def newest_index(disk: Disk, folder: str) -> int:
+    """The log index of the newest snapshot, or 0."""
+    names = _names(disk, folder)
+    return int(names[-1].removesuffix(_SUFFIX)) if names else 0
+
+
+def position(disk: Disk, path: str) -> Position:
+    """Where a snapshot ends, from its first frame. Raises CorruptSnapshot."""
+    file = disk.open(path)
+    try:
+        _, term, index, _ = next(_frames(file, path))
+    finally:
+        file.close()
+    return Position(term, index)
 
 
 def load(disk: Disk, path: str) -> Snapshot:
