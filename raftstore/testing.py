@@ -135,5 +135,7 @@ class MemoryStore:
 
     def _apply(self, operation: list[Any]) -> Any:
         machine.check(operation)
-        [answer] = self._machine.apply(wire.pack([Request(machine.NO_CLIENT, 0, 0, operation)]))
+        [answer] = self._machine.apply(
+            wire.pack([Request(machine.NO_CLIENT, 0, 0, wire.pack(operation))])
+        )
         return wire.answer(wire.unpack(answer))

@@ -29,7 +29,8 @@ class Request(NamedTuple):
     client: int
     sequence: int
     acknowledged: int
-    operation: Sequence[Any]
+    operation: bytes
+    """Packed: `[kind, fields...]`."""
 
 
 class Machine:
@@ -61,20 +62,20 @@ class Machine:
             return wire.failure(error)
 
     def _once(self, request: Request) -> bytes:
+        operation = wire.unpack(request.operation)
         if request.client == NO_CLIENT:
-            return self._execute(request.operation)
-        if request.operation[0] in (Kind.SESSION_OPEN, Kind.SESSION_CLOSE):
-            return self._session(request)
+            return self._execute(operation)
+        if operation[0] in (Kind.SESSION_OPEN, Kind.SESSION_CLOSE):
+            return self._session(request.client, operation[0] == Kind.SESSION_OPEN)
         session = self.sessions.enter(request.client, request.sequence, request.acknowledged)
         answer = session.answers.get(request.sequence)
         if answer is None:
-            answer = self._execute(request.operation)
+            answer = self._execute(operation)
             session.record(request.sequence, answer)
         return answer
 
-    def _session(self, request: Request) -> bytes:
-        opening = request.operation[0] == Kind.SESSION_OPEN
-        (self.sessions.open if opening else self.sessions.close)(request.client)
+    def _session(self, client: int, opening: bool) -> bytes:
+        (self.sessions.open if opening else self.sessions.close)(client)
         return wire.success(None)
 
     def _execute(self, operation: Sequence[Any]) -> bytes:

@@ -576,8 +576,12 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
     # ---- snapshots
 
     def installed(self, position: Position) -> None:
-        """The owner's state is now the snapshot at `position`; what the log knew is replaced."""
-        self._wal.reset(position.index, position.term)
+        """The owner's state is now the snapshot at `position`; the log goes on behind it.
+
+        Entries behind it stay if the log agrees with it (section 7, receiver step 6).
+        """
+        if not self._wal.holds(position.index, position.term):
+            self._wal.reset(position.index, position.term)
         self._SyncObj__raftCommitIndex = position.index
         self._SyncObj__raftLastApplied = position.index
         self.fail_waiting()

@@ -88,6 +88,11 @@ class Wal:
         first = self.first_index
         return self.entries[max(0, start - first) : max(0, stop - first)]
 
+    def holds(self, index: int, term: int) -> bool:
+        """Whether the log has this very entry."""
+        inside = bool(self.entries) and self.first_index <= index <= self.last_index
+        return inside and self.term_at(index) == term
+
     # ---- changing (durable after `sync`)
 
     def append(self, entry: Entry) -> None:

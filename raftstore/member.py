@@ -1,0 +1,259 @@
+"""`Member`: one member of the store as a component."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from actors import tls
+from actors.component import Config, Health
+from actors.seams import Seams
+from actors.seams.clock import TimerHandle
+from actors.seams.network import Listener
+from raftstore import wire
+from raftstore.batcher import Batcher
+from raftstore.errors import InvalidRequest, NoSpace, NotLeader, StoreError, Unavailable
+from raftstore.lease import Lessor
+from raftstore.mvcc import machine, txn
+from raftstore.mvcc.machine import NO_CLIENT, Request
+from raftstore.raft.node import RaftNode, SnapshotPolicy
+from raftstore.raft.pysync import Timing
+from raftstore.raft.transport import split_address
+from raftstore.service import Answer, Connection
+from raftstore.state import ReplicatedState
+from raftstore.types import MemberStatus, Range, Txn
+from raftstore.watch import WatchHub
+from raftstore.wire import Kind
+
+DEFAULT_QUOTA_BYTES = 2 << 30
+WATCH_PROGRESS_S = 5.0
+_logger = logging.getLogger(__name__)
+
+
+class Member:
+    """Replicates, serves clients, expires leases. Config: `docs/contracts.md`, and optionally
+    `snapshot_entries`, `keep_entries`, `quota_bytes` and `watch_progress_s`."""
+
+    def __init__(self) -> None:
+        self._connections: set[Connection] = set()
+        self._state = ReplicatedState()
+        self._node: RaftNode | None = None
+        self._listener: Listener | None = None
+        self._address: str | None = None
+        self._failure: BaseException | None = None
+        self._progress_timer: TimerHandle | None = None
+
+    # ---- component
+
+    @property
+    def address(self) -> str | None:
+        return self._address
+
+    @property
+    def failed(self) -> bool:
+        """Disk or consensus failed for good: only a restart may help."""
+        return self._failure is not None
+
+    @property
+    def hub(self) -> WatchHub:
+        return self._state.hub
+
+    async def start(self, seams: Seams, config: Config) -> None:
+        """Recover, join the others, serve. Raises CorruptLog, CorruptSnapshot, OSError."""
+        self._seams, self._name = seams, config["name"]
+        self._quota_bytes = config.get("quota_bytes", DEFAULT_QUOTA_BYTES)
+        self._watch_progress_s = config.get("watch_progress_s", WATCH_PROGRESS_S)
+        server_tls, client_tls = _contexts(config.get("tls"))
+        node = self._node = self._make_node(config, server_tls, client_tls)
+        self._batcher = Batcher(node.propose, self._leader_address)
+        self._lessor = Lessor(seams.clock, lambda: self._state.machine.leases, self._revoke)
+        self._state.machine.on_lease = self._lessor.changed
+        await node.start(seams)
+        host, port = split_address(config["client_address"])
+        self._listener = await seams.network.listen(
+            host, port, lambda: Connection(self, self._connections), tls=server_tls
+        )
+        self._address = config["client_address"]
+        self._report_progress()
+
+    def _make_node(
+        self, config: Config, server: ssl.SSLContext | None, client: ssl.SSLContext | None
+    ) -> RaftNode:
+        shortest_s, longest_s = config.get("election_timeout_s", (0.8, 1.6))
+        defaults = SnapshotPolicy()
+        return RaftNode(
+            config["name"],
+            config["peers"],
+            config["data_dir"],
+            self._state,
+            timing=Timing((shortest_s, longest_s), config.get("heartbeat_s", 0.1)),
+            policy=SnapshotPolicy(
+                config.get("snapshot_entries", defaults.entries),
+                config.get("keep_entries", defaults.keep_entries),
+            ),
+            client_address=config["client_address"],
+            tls=(server, client) if server is not None and client is not None else None,
+            on_leadership=self._leadership_changed,
+            on_fatal=self._failed,
+        )
+
+    async def stop(self) -> None:
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
+        if self._node is not None:
+            self._lessor.stop()
+            await self._node.stop()
+        for connection in list(self._connections):
+            connection.abort()
+
+    async def health(self) -> Health:
+        """Ready: a leader is known and all that it has committed, as far as heard, is applied."""
+        if self._failure is not None:
+            return Health(False, f"stopped: {self._failure}")
+        if self._node is None or self._address is None:
+            return Health(False, "starting")
+        status, raft = self._status(), self._node.raft
+        facts = status._asdict()
+        if not status.leader:
+            return Health(False, "no leader is known", facts)
+        caught_up = raft.is_established or (
+            not raft.is_leader and raft.applied_index >= raft.known_commit_index > 0
+        )
+        return Health(caught_up, f"leader is {status.leader}" if caught_up else "behind", facts)
+
+    # ---- requests of clients
+
+    def write(self, request: Request, answer: Answer) -> None:
+        """Check, then replicate. Raises StoreError for what need not be replicated."""
+        raft = self._raft()
+        if not raft.is_leader:
+            raise NotLeader(self._leader_address())
+        operation = wire.unpack(request.operation)
+        machine.check(operation)
+        self._check_quota(operation[0])
+        self._batcher.add(request, answer)
+
+    def read(self, operation: Any, serializable: bool, answer: Answer) -> None:
+        """Ranges, and transactions that only read."""
+        request = wire.decode_op(wire.unpack(operation))
+        if not isinstance(request, Range | Txn) or (
+            isinstance(request, Txn) and not txn.is_read_only(request)
+        ):
+            raise InvalidRequest("not a read")
+        if serializable:
+            answer(self._read_now(request))
+        else:
+            self._when_confirmed(lambda: self._read_now(request), answer)
+
+    def keep_alive(self, lease_id: int, answer: Answer) -> None:
+        self._when_confirmed(lambda: wire.success(self._lessor.keep_alive(lease_id)), answer)
+
+    def time_to_live(self, lease_id: int, answer: Answer) -> None:
+        self._when_confirmed(lambda: wire.success(self._lessor.time_to_live(lease_id)), answer)
+
+    def ping(self) -> None:
+        if not self._raft().is_leader:
+            raise NotLeader(self._leader_address())
+
+    def status(self) -> Any:
+        self._raft()
+        return self._status()
+
+    def _read_now(self, request: Range | Txn) -> bytes:
+        try:
+            return wire.success(self._state.machine.read(request))
+        except StoreError as error:
+            return wire.failure(error)
+
+    def _when_confirmed(self, work: Any, answer: Answer) -> None:
+        """Answer with `work()` once this member is known to lead and to be up to date."""
+
+        def done(leads: bool) -> None:
+            try:
+                answer(work() if leads else wire.failure(NotLeader(self._leader_address())))
+            except StoreError as error:
+                answer(wire.failure(error))
+
+        self._raft()
+        assert self._node is not None
+        self._node.read_barrier(done)
+
+    def _check_quota(self, kind: int) -> None:
+        growing = kind in (Kind.PUT, Kind.TXN)
+        if growing and self._state.machine.store.size_bytes > self._quota_bytes:
+            raise NoSpace(f"the store holds more than its quota of {self._quota_bytes} bytes")
+
+    def _raft(self) -> Any:
+        if self._node is None or self._failure is not None:
+            raise Unavailable(f"member {self._name} does not run")
+        return self._node.raft
+
+    # ---- what happens by itself
+
+    def _leadership_changed(self) -> None:
+        assert self._node is not None
+        if self._node.raft.is_leader:
+            self._node.read_barrier(self._established)
+        else:
+            self._lessor.stop()
+
+    def _established(self, leads: bool) -> None:
+        """All that was committed before is applied: leases can be counted from now on."""
+        if leads:
+            self._lessor.lead()
+
+    def _revoke(self, lease_id: int) -> None:
+        operation = wire.pack([Kind.LEASE_REVOKE, lease_id])
+        try:
+            self._batcher.add(Request(NO_CLIENT, 0, 0, operation), lambda answer: None)
+        except Unavailable:
+            _logger.warning("revocation of lease %d has to wait: too many writes", lease_id)
+
+    def _report_progress(self) -> None:
+        lost = self._node is None or self._node.raft.leader is None
+        for connection in list(self._connections):
+            if lost:
+                connection.end_watches(Unavailable("this member knows no leader"))
+            else:
+                connection.report_progress()
+        self._progress_timer = self._seams.clock.call_later(
+            self._watch_progress_s, self._report_progress
+        )
+
+    def _failed(self, error: BaseException) -> None:
+        self._failure = error
+        self._lessor.stop()
+        for connection in list(self._connections):
+            connection.abort()
+
+    # ---- facts
+
+    def _leader_address(self) -> str:
+        leader = self._node.raft.leader if self._node is not None else None
+        if self._node is None or leader is None:
+            return ""
+        return self._node.transport.client_addresses.get(leader, "")
+
+    def _status(self) -> MemberStatus:
+        assert self._node is not None
+        raft, store = self._node.raft, self._state.machine.store
+        return MemberStatus(
+            self._name,
+            self._address or "",
+            raft.leader or "",
+            raft.term,
+            store.revision,
+            raft.commit_index,
+            raft.applied_index,
+            store.size_bytes,
+            self._failure is None,
+        )
+
+
+def _contexts(files: Mapping[str, str] | None) -> tuple[Any, Any]:
+    return (tls.server_context(files), tls.client_context(files)) if files else (None, None)

@@ -1,0 +1,44 @@
+"""Runs one member as a plain process: `python -m raftstore.process CONFIG.json`.
+
+For tests and debugging; in a cluster a host of `actors` runs `Member`. Prints "serving ADDRESS"
+once it serves. Ends on SIGTERM or SIGINT, with status 1 if the member failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pathlib
+import signal
+import sys
+
+import uvloop
+
+from actors.seams import system_seams
+from raftstore.member import Member
+
+CHECK_S = 0.5
+
+
+async def run(config_path: str) -> int:
+    config = json.loads(pathlib.Path(config_path).read_text())
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    member = Member()
+    await member.start(system_seams(), config)
+    print(f"serving {member.address}", flush=True)
+    while not stopping.is_set() and not member.failed:
+        try:
+            await asyncio.wait_for(stopping.wait(), CHECK_S)
+        except TimeoutError:
+            continue
+    await member.stop()
+    return int(member.failed)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    uvloop.install()
+    sys.exit(asyncio.run(run(sys.argv[1])))

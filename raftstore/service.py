@@ -1,0 +1,214 @@
+"""What a member answers its clients: msgpack frames, pipelined, many watches per connection.
+
+A request is `[id, method, arguments...]`; its answer `[id, true, value]` or `[id, false, error]`.
+A watch is answered by batches under its id until it is cancelled or ends with an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from raftstore import errors, wire
+from raftstore.errors import InvalidRequest, StoreError
+from raftstore.framing import FrameProtocol
+from raftstore.mvcc.machine import Request
+from raftstore.watch import Watcher, WatchHub
+
+MAX_REQUEST_BYTES = 16 << 20
+MAX_PENDING = 10_000
+MAX_WATCHES = 10_000
+
+Answer = Callable[[bytes], None]
+
+
+class Backend(Protocol):
+    """What the service needs from its member. Answers are packed (see `wire.answer`)."""
+
+    @property
+    def hub(self) -> WatchHub: ...
+
+    def write(self, request: Request, answer: Answer) -> None: ...
+
+    def read(self, operation: Any, serializable: bool, answer: Answer) -> None: ...
+
+    def keep_alive(self, lease_id: int, answer: Answer) -> None: ...
+
+    def time_to_live(self, lease_id: int, answer: Answer) -> None: ...
+
+    def ping(self) -> None:
+        """Raises NotLeader unless this member leads."""
+        ...
+
+    def status(self) -> Any: ...
+
+
+class Connection(FrameProtocol):
+    """One client."""
+
+    max_frame_bytes = MAX_REQUEST_BYTES
+
+    def __init__(self, backend: Backend, connections: set[Connection]) -> None:
+        super().__init__()
+        self._backend, self._connections = backend, connections
+        self._pending = 0
+        self._paused = False
+        self._watchers: dict[int, Watcher] = {}
+        self._ready: dict[int, None] = {}
+        self._pumping = False
+        self._methods: dict[str, Callable[..., None]] = {
+            "write": self._write,
+            "read": self._read,
+            "watch": self._watch,
+            "cancel": self._cancel,
+            "keep_alive": self._keep_alive,
+            "ttl": self._time_to_live,
+            "ping": self._ping,
+            "status": self._status,
+        }
+
+    def opened(self) -> None:
+        self._connections.add(self)
+
+    def closed(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+        for watcher in self._watchers.values():
+            watcher.close()
+        self._watchers = {}
+
+    def received(self, message: Any) -> None:
+        try:
+            request_id, method, *arguments = message
+            handler = self._methods[method]
+        except (TypeError, ValueError, KeyError) as error:
+            raise InvalidRequest("malformed request") from error
+        self._pending += 1
+        try:
+            handler(request_id, *arguments)
+        except StoreError as error:
+            self._answer(request_id, wire.failure(error))
+        except (TypeError, ValueError, AttributeError) as error:
+            self._answer(request_id, wire.failure(InvalidRequest(f"malformed request: {error}")))
+        self._throttle()
+
+    # ---- methods
+
+    def _write(
+        self, request_id: int, client: int, sequence: int, acknowledged: int, operation: bytes
+    ) -> None:
+        request = Request(client, sequence, acknowledged, operation)
+        self._backend.write(request, self._answering(request_id))
+
+    def _read(self, request_id: int, operation: Any, serializable: bool) -> None:
+        self._backend.read(operation, serializable, self._answering(request_id))
+
+    def _keep_alive(self, request_id: int, lease_id: int) -> None:
+        self._backend.keep_alive(lease_id, self._answering(request_id))
+
+    def _time_to_live(self, request_id: int, lease_id: int) -> None:
+        self._backend.time_to_live(lease_id, self._answering(request_id))
+
+    def _ping(self, request_id: int) -> None:
+        self._backend.ping()
+        self._answer(request_id, wire.success(None))
+
+    def _status(self, request_id: int) -> None:
+        self._answer(request_id, wire.success(self._backend.status()))
+
+    def _watch(
+        self, request_id: int, key: bytes, range_end: bytes, start_revision: int, prev_kv: bool
+    ) -> None:
+        if len(self._watchers) >= MAX_WATCHES or request_id in self._watchers:
+            raise InvalidRequest("too many watches, or one with this id exists")
+        if not key or not isinstance(key, bytes) or not isinstance(range_end, bytes):
+            raise InvalidRequest("a watch needs a key")
+        watcher = self._backend.hub.open(
+            key, range_end, start_revision, prev_kv, lambda: self._has_news(request_id)
+        )
+        self._watchers[request_id] = watcher
+        self._pending -= 1
+        self._has_news(request_id)
+
+    def _cancel(self, request_id: int, watch_id: int) -> None:
+        self._forget(watch_id)
+        self._answer(request_id, wire.success(None))
+
+    # ---- watches
+
+    def report_progress(self) -> None:
+        """Tell every idle watch how far it is."""
+        for watch_id, watcher in self._watchers.items():
+            batch = watcher.progress() if self.writable else None
+            if batch is not None:
+                self._send_answer(watch_id, wire.success(batch))
+
+    def end_watches(self, error: StoreError) -> None:
+        """End all watches, so that their clients go where they are served better."""
+        for watch_id in list(self._watchers):
+            self._end(watch_id, error)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        for watch_id in self._watchers:
+            self._has_news(watch_id)
+        self._throttle()
+
+    def _has_news(self, watch_id: int) -> None:
+        self._ready[watch_id] = None
+        if not self._pumping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Each ready watch gives one batch in turn, while the client takes them."""
+        self._pumping = False
+        ready, self._ready = self._ready, {}
+        for watch_id in ready:
+            watcher = self._watchers.get(watch_id)
+            if watcher is None or not self.writable:
+                continue
+            try:
+                batch = watcher.take()
+            except errors.Compacted as error:
+                self._end(watch_id, error)
+                continue
+            if batch is not None:
+                self._send_answer(watch_id, wire.success(batch))
+                self._has_news(watch_id)
+
+    def _end(self, watch_id: int, error: StoreError) -> None:
+        self._forget(watch_id)
+        self._send_answer(watch_id, wire.failure(error))
+
+    def _forget(self, watch_id: int) -> None:
+        watcher = self._watchers.pop(watch_id, None)
+        if watcher is not None:
+            watcher.close()
+
+    # ---- answers
+
+    def _answering(self, request_id: int) -> Answer:
+        return lambda packed: self._answer(request_id, packed)
+
+    def _answer(self, request_id: int, packed: bytes) -> None:
+        self._pending -= 1
+        self._send_answer(request_id, packed)
+        if self._paused:
+            self._throttle()
+
+    def _send_answer(self, request_id: int, packed: bytes) -> None:
+        """Put the id in front of an answer, which is packed already: a pair becomes a triple."""
+        self.send_packed(b"\x93" + wire.pack(request_id) + packed[1:])
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._throttle()
+
+    def _throttle(self) -> None:
+        """Read no more requests from a client that has too many open or does not take answers."""
+        pause = self._pending > MAX_PENDING or not self.writable
+        if self.transport is None or pause == self._paused or self.transport.is_closing():
+            return
+        self._paused = pause
+        (self.transport.pause_reading if pause else self.transport.resume_reading)()
