@@ -1,0 +1,148 @@
+"""The watch cache of one resource: its objects in key order, and a window of recent changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+from cluster.machinery import status
+from cluster.machinery.resources import Resource
+from cluster.storage.entry import Change, Entry, FieldsOf, read
+from cluster.storage.selection import Selection
+from cluster.storage.watcher import Deliver, Watcher
+
+WINDOW_CHANGES = 4096
+LAST = "\U0010ffff"
+
+
+class ResourceCache:
+    """Fed by `feed.Feed`; read synchronously, so every answer is of one revision.
+
+    `floor`: watches may start at this revision or later. Changes have sequence numbers, counted
+    since the start of this server: `first_sequence` is the oldest that the window still holds.
+    """
+
+    def __init__(self, resource: Resource, fields_of: FieldsOf, window: int = WINDOW_CHANGES):
+        self.resource = resource
+        self._fields_of = fields_of
+        self._entries: Any = SortedDict()
+        self._window: deque[Change] = deque()
+        self._window_size = window
+        self._watchers: dict[Watcher, None] = {}
+        self.first_sequence = 0
+        self.floor = 0
+        self.changed_revision = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def end_sequence(self) -> int:
+        return self.first_sequence + len(self._window)
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+    # -- feeding -----------------------------------------------------------------------------
+
+    def replace(self, stored: Sequence[tuple[str, bytes, int]], revision: int) -> None:
+        """Start afresh from (key, value, mod revision); watches are ended, for history is lost."""
+        items = {key: read(key, value, rev, self._fields_of) for key, value, rev in stored}
+        self._entries = SortedDict(items)
+        self.first_sequence = self.end_sequence
+        self._window.clear()
+        self.floor = self.changed_revision = revision
+        for watcher in list(self._watchers):
+            watcher.end(status.gone("the watch cache was rebuilt: list again"))
+
+    def put(self, key: str, stored: bytes, revision: int) -> None:
+        """An object was written. The caller calls `notify` after the last of a revision."""
+        entry = read(key, stored, revision, self._fields_of)
+        previous = self._entries.get(key)
+        self._entries[key] = entry
+        self._remember(Change(key, revision, entry, previous))
+
+    def delete(self, key: str, revision: int) -> None:
+        """An object was removed."""
+        previous = self._entries.pop(key, None)
+        if previous is not None:
+            self._remember(Change(key, revision, None, previous))
+
+    def _remember(self, change: Change) -> None:
+        self._window.append(change)
+        self.changed_revision = change.revision
+        if len(self._window) > self._window_size:
+            self.floor = self._window.popleft().revision
+            self.first_sequence += 1
+
+    def notify(self) -> None:
+        """Let the watchers see what was added."""
+        for watcher in list(self._watchers):
+            watcher.resume()
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def get(self, key: str) -> Entry | None:
+        entry: Entry | None = self._entries.get(key)
+        return entry
+
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """In key order, those under a prefix that come after a key."""
+        start = after or prefix
+        for key in self._entries.irange(start, prefix + LAST, inclusive=(not after, True)):
+            yield self._entries[key]
+
+    def select(self, selection: Selection, after: str = "") -> Iterator[Entry]:
+        """Those of a selection, in key order."""
+        found = self.entries(selection.prefix, after)
+        return filter(selection.matches, found) if selection.selective else found
+
+    def count(self, prefix: str, after: str = "") -> int:
+        """How many are under a prefix, after a key."""
+        entries = self._entries
+        start = entries.bisect_right(after) if after else entries.bisect_left(prefix)
+        return int(entries.bisect_right(prefix + LAST) - start)
+
+    # -- watching ----------------------------------------------------------------------------
+
+    def watch(
+        self,
+        selection: Selection,
+        revision: int,
+        deliver: Deliver,
+        ended: Callable[[status.ApiError], None],
+        ready: Callable[[], bool],
+    ) -> Watcher:
+        """A watcher of what happens after `revision`; 410 if that is no longer known.
+
+        Nothing is delivered before the first `resume`.
+        """
+        if revision < self.floor:
+            raise status.gone(f"too old resource version: {revision} ({self.floor})")
+        watcher = Watcher(self, selection, revision, deliver, ended, ready)
+        self._watchers[watcher] = None
+        return watcher
+
+    def forget(self, watcher: Watcher) -> None:
+        self._watchers.pop(watcher, None)
+
+    def sequence_after(self, revision: int) -> int:
+        """Of the first change after a revision."""
+        newer = 0
+        for change in reversed(self._window):
+            if change.revision <= revision:
+                break
+            newer += 1
+        return self.end_sequence - newer
+
+    def changes_from(self, sequence: int, limit: int) -> Sequence[Change]:
+        """Changes of the window, oldest first."""
+        start = sequence - self.first_sequence
+        if len(self._window) - start <= 8:  # usual: the newest few, from the right end
+            return [self._window[i] for i in range(start, len(self._window))][:limit]
+        return list(islice(self._window, start, start + limit))

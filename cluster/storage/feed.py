@@ -1,0 +1,178 @@
+"""Feeds all watch caches from one watch of the store, and tells how far they are.
+
+One watch over all keys makes every revision visible here, so a consistent read only needs the
+store's current revision and a short wait. Several reads share one question to the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+from actors.seams import Seams
+from cluster.machinery import status
+from cluster.storage import keys
+from cluster.storage.cache import ResourceCache
+from raftstore.errors import Compacted, StoreError
+from raftstore.types import ALL_FROM, Event, KeyValue, Store
+
+log = logging.getLogger(__name__)
+
+PAGE_KEYS = 1000
+WAIT_S = 3.0
+"""How long a read may wait for its revision, as in upstream's cacher."""
+RETRY_S = (0.05, 2.0)
+
+
+class Feed:
+    """`start` returns at once; `ready` is set while the caches follow the store."""
+
+    def __init__(self, store: Store, seams: Seams, caches: Mapping[str, ResourceCache]) -> None:
+        """`caches`: by key prefix ("/registry/pods/")."""
+        self._store, self._seams, self._caches = store, seams, caches
+        self.revision = 0
+        self.ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._question: asyncio.Task[int] | None = None
+        self._next_question: asyncio.Task[int] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        tasks = [t for t in (self._task, self._question, self._next_question) if t is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- following the store -----------------------------------------------------------------
+
+    async def _run(self) -> None:
+        delay_s = RETRY_S[0]
+        while True:
+            try:
+                await self._load()
+                delay_s = RETRY_S[0]
+                await self._follow()
+            except Compacted:
+                log.warning("the store compacted revision %d: loading again", self.revision)
+            except StoreError as error:
+                log.warning("the store's watch failed: %s", error)
+            except Exception:
+                log.exception("the watch cache could not apply a change: loading again")
+            self.ready.clear()
+            await self._seams.clock.sleep(delay_s)
+            delay_s = min(delay_s * 2, RETRY_S[1])
+
+    async def _load(self) -> None:
+        revision, found = await self._read_all()
+        groups: dict[str, list[tuple[str, bytes, int]]] = {prefix: [] for prefix in self._caches}
+        for kv in found:
+            key = kv.key.decode()
+            prefix = self._prefix(key)
+            if prefix in groups:
+                groups[prefix].append((key, kv.value, kv.mod_revision))
+        for prefix, cache in self._caches.items():
+            cache.replace(groups[prefix], revision)
+        self.ready.set()
+        self._advance(revision)
+
+    async def _read_all(self) -> tuple[int, list[KeyValue]]:
+        found: list[KeyValue] = []
+        start, end, revision = keys.ROOT.encode(), keys.prefix_end(keys.ROOT), 0
+        while True:
+            page = await self._store.range(start, end, revision=revision, limit=PAGE_KEYS)
+            revision = revision or page.revision
+            found.extend(page.kvs)
+            if not page.more or not page.kvs:
+                return revision, found
+            start = page.kvs[-1].key + b"\0"
+
+    async def _follow(self) -> None:
+        watch = self._store.watch(b"\0", ALL_FROM, start_revision=self.revision + 1)
+        try:
+            async for batch in watch:
+                touched = {self._apply(event) for event in batch.events}
+                self._advance(batch.revision)
+                for cache in touched:
+                    if cache is not None:
+                        cache.notify()
+        finally:
+            close: Callable[[], object] | None = getattr(watch, "aclose", None)
+            if close is not None:
+                with contextlib.suppress(RuntimeError):
+                    await close()  # type: ignore[misc]
+
+    def _apply(self, event: Event) -> ResourceCache | None:
+        key = event.kv.key.decode("utf-8", "replace")
+        cache = self._caches.get(self._prefix(key))
+        if cache is None:
+            return None
+        if event.type == "put":
+            cache.put(key, event.kv.value, event.kv.mod_revision)
+        else:
+            cache.delete(key, event.kv.mod_revision)
+        return cache
+
+    def _prefix(self, key: str) -> str:
+        """`/registry/pods/` or `/registry/apps/deployments/`: the first that is a cache's."""
+        parts = key.split("/", 4)
+        if len(parts) < 4:
+            return ""
+        core = f"/{parts[1]}/{parts[2]}/"
+        return core if core in self._caches else f"{core}{parts[3]}/"
+
+    def _advance(self, revision: int) -> None:
+        self.revision = max(revision, self.revision)
+        for wanted, future in self._waiting:
+            if wanted <= self.revision and not future.done():
+                future.set_result(None)
+
+    # -- consistency -------------------------------------------------------------------------
+
+    async def reach(self, revision: int) -> None:
+        """Wait until the caches hold `revision`; 504 ResourceVersionTooLarge after WAIT_S."""
+        if self.revision >= revision and self.ready.is_set():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = (revision, future)
+        self._waiting.append(waiting)
+        timer = self._seams.clock.call_later(WAIT_S, self._expire, waiting)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            self._waiting = [w for w in self._waiting if w is not waiting]
+
+    def _expire(self, waiting: tuple[int, asyncio.Future[None]]) -> None:
+        revision, future = waiting
+        if not future.done():
+            future.set_exception(status.resource_version_too_large(revision, self.revision))
+
+    async def fresh(self) -> None:
+        """Wait until the caches hold everything that was written before this call."""
+        await self.reach(await self.current_revision())
+
+    async def current_revision(self) -> int:
+        """The store's, linearizable. A question asked before this call is not good enough."""
+        if self._question is None:
+            self._question = self._ask()
+            return await asyncio.shield(self._question)
+        if self._next_question is None:
+            self._next_question = self._ask(after=self._question)
+        return await asyncio.shield(self._next_question)
+
+    def _ask(self, after: asyncio.Task[int] | None = None) -> asyncio.Task[int]:
+        return asyncio.get_running_loop().create_task(self._answer(after))
+
+    async def _answer(self, after: asyncio.Task[int] | None) -> int:
+        if after is not None:
+            await asyncio.wait([after])
+        try:
+            result = await self._store.range(b"\0", count_only=True)
+            return result.revision
+        finally:
+            self._question, self._next_question = self._next_question, None

@@ -1,0 +1,28 @@
+"""Keys of the store: `/registry/<plural or group/plural>/<namespace>/<name>`."""
+
+from __future__ import annotations
+
+from cluster.machinery.resources import Resource
+
+ROOT = "/registry/"
+CLAIMS = ROOT + "ranges/"
+"""Cluster IPs and node ports that are taken, one key each."""
+ENDPOINT_LEASES = ROOT + "apiservers/"
+"""One key per live API server, under a lease."""
+
+
+def prefix(resource: Resource, namespace: str = "") -> str:
+    """Of all objects of a resource, or of those in one namespace. Ends with a slash."""
+    base = f"{ROOT}{resource.group}/" if resource.group else ROOT
+    base = f"{base}{resource.plural}/"
+    return f"{base}{namespace}/" if namespace and resource.namespaced else base
+
+
+def key(resource: Resource, namespace: str, name: str) -> str:
+    """Of one object."""
+    return prefix(resource, namespace) + name
+
+
+def prefix_end(text: str) -> bytes:
+    """The first key after all keys with this prefix (which ends with a slash)."""
+    return text[:-1].encode() + b"0"
