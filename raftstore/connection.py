@@ -1,0 +1,227 @@
+"""The client's end: one pipelined connection, and the search for the member that leads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from actors.seams import Seams
+from raftstore import wire
+from raftstore.errors import InvalidRequest, NotLeader, StoreError
+from raftstore.framing import FrameProtocol
+from raftstore.raft.transport import split_address
+
+MAX_QUEUED_BATCHES = 1024
+PING_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
+BACK_OFF_S = (0.02, 0.5)
+_logger = logging.getLogger(__name__)
+
+
+class ConnectionLost(Exception):
+    """`sent`: the request may have reached the member."""
+
+    def __init__(self, sent: bool) -> None:
+        super().__init__("connection to a member was lost")
+        self.sent = sent
+
+
+class _Stream:
+    """Answers that belong to one watch, bounded: a reader that lags restarts the watch."""
+
+    def __init__(self) -> None:
+        self.answers: deque[Any] = deque()
+        self.news = asyncio.Event()
+        self.overflowed = False
+
+    def add(self, answer: Any) -> None:
+        if len(self.answers) >= MAX_QUEUED_BATCHES:
+            self.overflowed = True
+        elif not self.overflowed:
+            self.answers.append(answer)
+        self.news.set()
+
+
+class ServerConnection(FrameProtocol):
+    """Requests in flight are told apart by their ids."""
+
+    max_frame_bytes = (1 << 32) - 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_id = 0
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._streams: dict[int, _Stream] = {}
+        self.lost = asyncio.Event()
+        self.nudge = asyncio.Event()
+        """Wakes whoever looks after this connection: it was lost, left, or is due for a ping."""
+
+    async def request(self, method: str, arguments: Sequence[Any]) -> Any:
+        """Send and await the answer. Raises what the member raised, or ConnectionLost."""
+        if self.lost.is_set() or self.transport is None:
+            raise ConnectionLost(sent=False)
+        request_id = self.post(method, arguments)
+        future = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            return wire.answer(await future)
+        finally:
+            self._waiting.pop(request_id, None)
+
+    def post(self, method: str, arguments: Sequence[Any]) -> int:
+        """Send without awaiting; the request's id."""
+        self._next_id += 1
+        self.send((self._next_id, method, *arguments))
+        return self._next_id
+
+    async def stream(self, method: str, arguments: Sequence[Any]) -> AsyncGenerator[Any, None]:
+        """Answers to one request until closed. Raises what ends it, or ConnectionLost."""
+        request_id = self.post(method, arguments)
+        stream = self._streams[request_id] = _Stream()
+        try:
+            while True:
+                while stream.answers:
+                    yield wire.answer(stream.answers.popleft())
+                if stream.overflowed or self.lost.is_set():
+                    raise ConnectionLost(sent=True)
+                stream.news.clear()
+                await stream.news.wait()
+        finally:
+            del self._streams[request_id]
+            self.post("cancel", [request_id])
+
+    def received(self, message: Any) -> None:
+        try:
+            request_id, *answer = message
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest("malformed answer") from error
+        stream = self._streams.get(request_id)
+        if stream is not None:
+            stream.add(answer)
+            return
+        future = self._waiting.get(request_id)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def closed(self, error: Exception | None) -> None:
+        self.lost.set()
+        self.nudge.set()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionLost(sent=True))
+        for stream in self._streams.values():
+            stream.news.set()
+
+
+class Connector:
+    """Keeps one connection to the member that leads; hints shorten the search."""
+
+    def __init__(
+        self, seams: Seams, endpoints: Sequence[str], context: ssl.SSLContext | None
+    ) -> None:
+        self._seams, self._endpoints, self._tls = seams, list(endpoints), context
+        self.current: ServerConnection | None = None
+        self._hint = ""
+        self._position = 0
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._position = self._seams.randomness.randrange(len(self._endpoints))
+        self._task = asyncio.create_task(self._keep_connected())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def connected(self) -> ServerConnection:
+        """Wait for a connection."""
+        while self.current is None:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.current
+
+    def leave(self, connection: ServerConnection, leader_address: str) -> None:
+        """This member does not lead (any more)."""
+        self._hint = leader_address
+        if connection is self.current:
+            self.current = None
+            connection.nudge.set()
+
+    async def dial(self, endpoint: str) -> ServerConnection:
+        """Raises OSError, TimeoutError."""
+        host, port = split_address(endpoint)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, connection = await self._seams.network.connect(
+                host, port, ServerConnection, tls=self._tls, server_name=host
+            )
+        assert isinstance(connection, ServerConnection)
+        return connection
+
+    async def _keep_connected(self) -> None:
+        shortest_s, longest_s = BACK_OFF_S
+        back_off_s = shortest_s
+        while True:
+            connection = await self._try_next()
+            if connection is None:
+                await self._seams.clock.sleep(back_off_s * self._seams.randomness.uniform(0.5, 1))
+                back_off_s = min(longest_s, back_off_s * 1.5)
+                continue
+            back_off_s = shortest_s
+            await self._use(connection)
+
+    async def _try_next(self) -> ServerConnection | None:
+        """Connect to the hinted or the next member, if it leads."""
+        endpoint, self._hint = self._hint, ""
+        if not endpoint:
+            endpoint = self._endpoints[self._position % len(self._endpoints)]
+            self._position += 1
+        try:
+            connection = await self.dial(endpoint)
+        except (OSError, TimeoutError) as error:
+            _logger.debug("cannot reach %s: %s", endpoint, error)
+            return None
+        if await self._leads(connection):
+            return connection
+        connection.abort()
+        return None
+
+    async def _use(self, connection: ServerConnection) -> None:
+        self.current = connection
+        self._changed.set()
+        try:
+            while not await self._wait_lost(connection):
+                if self.current is not connection or not await self._leads(connection):
+                    break
+        finally:
+            if self.current is connection:
+                self.current = None
+            connection.abort()
+
+    async def _wait_lost(self, connection: ServerConnection) -> bool:
+        """Whether the connection was lost or left within the time between two pings."""
+        timer = self._seams.clock.call_later(PING_S, connection.nudge.set)
+        try:
+            await connection.nudge.wait()
+        finally:
+            timer.cancel()
+        connection.nudge.clear()
+        return connection.lost.is_set()
+
+    async def _leads(self, connection: ServerConnection) -> bool:
+        """Ask. A member that does not answer in time might as well be gone."""
+        timer = self._seams.clock.call_later(CONNECT_TIMEOUT_S, connection.abort)
+        try:
+            await connection.request("ping", [])
+        except NotLeader as error:
+            self._hint = error.address
+            return False
+        except (ConnectionLost, StoreError):
+            return False
+        finally:
+            timer.cancel()
+        return True
