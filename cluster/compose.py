@@ -17,6 +17,18 @@ from cluster.pki import Authority, KeyPair
 ELECTION = {"lease_s": 4.0, "renew_s": 3.0, "retry_s": 0.5}
 """Shorter than upstream's 15/10/2: hand-over matters more here than sparing a few writes."""
 
+MODULES = (
+    "actors.hosts.ray",
+    "raftstore.member",
+    "cluster.apiserver.server",
+    "cluster.controllers.manager",
+    "cluster.scheduler.scheduler",
+    "cluster.kubelet.kubelet",
+    "cluster.proxy.server",
+    "cluster.dns.server",
+)
+"""Where the components are; processes that will run one can import them beforehand."""
+
 DOMAIN = "cluster.local"
 CLIENT_PORT, PEER_PORT, API_PORT, DNS_PORT = 2379, 2380, 6443, 53
 

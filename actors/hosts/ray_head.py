@@ -16,11 +16,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actors.errors import HostUnavailable
-from actors.hosts import ray_lean
+from actors.hosts import ray_lean, ray_zygote
 
 MARKER = "RAYKUBE_CLUSTER_FOLDER"
 GCS_PORT = 6379
@@ -31,6 +32,8 @@ SETTINGS = {
     "RAY_worker_niceness": "0",
     "RAY_worker_oom_score_adjustment": "0",
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_event_stats": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
@@ -59,8 +62,13 @@ def client_environment(folder: str) -> dict[str, str]:
     }
 
 
-def start(folder: str, node_address: str, *, timeout_s: float = 60.0) -> RayHead:
-    """Start a head on `node_address`, or raise HostUnavailable with what Ray said."""
+def start(
+    folder: str, node_address: str, *, preload: Sequence[str] = (), timeout_s: float = 60.0
+) -> RayHead:
+    """Start a head on `node_address`, or raise HostUnavailable with what Ray said.
+
+    `preload` names the modules that every worker will need.
+    """
     temp_folder = f"/tmp/raykube-{secrets.token_hex(4)}"  # Ray's sockets limit the path's length
     os.makedirs(temp_folder, mode=0o700)
     _write_token(folder)
@@ -72,7 +80,7 @@ def start(folder: str, node_address: str, *, timeout_s: float = 60.0) -> RayHead
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **client_environment(folder), **_profile()},
+            env={**os.environ, **client_environment(folder), **_profile(preload)},
             cwd="/",
             start_new_session=True,
         )
@@ -102,10 +110,10 @@ def _command(node_address: str, temp_folder: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _profile() -> dict[str, str]:
+def _profile(preload: Sequence[str]) -> dict[str, str]:
     if os.environ.get("RAYKUBE_RAY") == "full":
         return {}
-    return {"RAY_START_HOOK": ray_lean.HOOK}
+    return {"RAY_START_HOOK": ray_lean.HOOK, ray_zygote.PRELOAD: ",".join(preload)}
 
 
 def _write_token(folder: str) -> None:

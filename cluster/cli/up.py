@@ -60,7 +60,7 @@ def _start_head(shape: compose.Shape) -> ray_head.RayHead:
 
     threading.Thread(target=importlib.import_module, args=("ray",), daemon=True).start()
     os.environ.update(ray_head.client_environment(shape.folder))
-    return ray_head.start(shape.folder, shape.ray_address)
+    return ray_head.start(shape.folder, shape.ray_address, preload=compose.MODULES)
 
 
 def _launch(shape: compose.Shape, address: str, *, private: bool) -> None:
