@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from cluster.machinery.errors import BadRequest
+
+MAX_DEPTH = 250
+"""Of lists and maps in each other. What walks objects recurses, so the depth must be bounded."""
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -23,9 +27,25 @@ def decode(body: bytes) -> dict[str, Any]:
 def decode_any(body: bytes) -> Any:
     """Any JSON value (a JSON patch is a list)."""
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"invalid JSON: {error}") from error
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _refuse_depth(value)
+    return value
+
+
+def _refuse_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return
+    raise BadRequest(f"invalid JSON: nested more than {MAX_DEPTH} deep")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def encode(obj: Any) -> bytes:

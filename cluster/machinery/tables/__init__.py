@@ -1,6 +1,8 @@
 """Generated facts about the API, and the one function that reads them.
 
-Belongs here: output of scripts/generate-tables. Does not: anything written by hand.
+Belongs here: definitions, messages and resources, written by scripts/generate-tables, and
+pointers.json: the scalar fields that are pointers in Go, whose zero is a value that somebody set
+(`replicas: 0`); the schema does not tell them apart. Does not: rules and code.
 """
 
 from __future__ import annotations
