@@ -54,16 +54,18 @@ class Feed:
         delay_s = RETRY_S[0]
         while True:
             try:
-                await self._load()
+                if not self.ready.is_set():
+                    await self._load()
                 delay_s = RETRY_S[0]
                 await self._follow()
             except Compacted:
                 log.warning("the store compacted revision %d: loading again", self.revision)
+                self.ready.clear()
             except StoreError as error:
-                log.warning("the store's watch failed: %s", error)
+                log.warning("the store cannot be followed: %s", error)
             except Exception:
                 log.exception("the watch cache could not apply a change: loading again")
-            self.ready.clear()
+                self.ready.clear()
             await self._seams.clock.sleep(delay_s)
             delay_s = min(delay_s * 2, RETRY_S[1])
 

@@ -1,0 +1,111 @@
+"""The base strategy: spec and status are written apart, and generation counts changes of spec.
+
+Strategies are pure: the registry gives them objects of their own to change in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cluster.machinery import meta
+from cluster.machinery.selectors import field_text
+from cluster.storage.encoding import Object
+
+ALWAYS_SELECTABLE = ("metadata.name", "metadata.namespace")
+
+
+class Strategy:
+    """One per resource. Class attributes say how the resource differs from others."""
+
+    selectable: tuple[str, ...] = ()
+    """Field paths that field selectors may name, besides the two of ALWAYS_SELECTABLE."""
+    has_status = False
+    counts_generation = False
+    returns_deleted = False
+    """Whether a finished deletion is answered with the object instead of a Status."""
+    default_propagation = "Background"
+    expires = False
+    """Whether objects live under a lease (events)."""
+
+    def fields(self, obj: Object) -> dict[str, str]:
+        """The selectable fields as text."""
+        return {path: field_text(obj, path) for path in self.selectable}
+
+    def prepare_create(self, obj: Object) -> None:
+        """Make a client's object one that may be stored."""
+        if self.has_status:
+            obj.pop("status", None)
+        if self.counts_generation:
+            obj["metadata"]["generation"] = 1
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        """A write to the resource itself leaves the status alone."""
+        if self.has_status:
+            keep(new, old, "status")
+        if self.counts_generation and self.observed(new) != self.observed(old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def prepare_status(self, new: Object, old: Object) -> None:
+        """A write to `/status` changes nothing else but annotations and finalizers."""
+        for part in {*new, *old} - {"kind", "apiVersion", "metadata", "status"}:
+            keep(new, old, part)
+        keep(new["metadata"], old["metadata"], "labels")
+        keep(new["metadata"], old["metadata"], "ownerReferences")
+
+    def observed(self, obj: Object) -> Any:
+        """The part whose changes generation counts."""
+        return obj.get("spec")
+
+    def default_grace_s(self, obj: Object) -> int:
+        """Seconds of grace when the client asks for none; 0 deletes at once."""
+        return 0
+
+    def grace_s(self, obj: Object, asked_s: int | None) -> int:
+        """Seconds of grace for a deletion; most resources know none."""
+        return 0
+
+    def mark_terminating(self, obj: Object) -> None:
+        """Called when a deletion has begun but the object stays for now."""
+
+    def holders(self, obj: Object) -> Iterable[str]:
+        """What keeps a deleted object: finalizers."""
+        return obj["metadata"].get("finalizers") or ()
+
+    def claims(self, obj: Object) -> Mapping[str, str]:
+        """Cluster-wide values that the object holds: claim key -> path of the field."""
+        return {}
+
+    def assign(self, new: Object, old: Object | None, pick: Any) -> None:
+        """Fill in values that have to be claimed; `pick(kind)` proposes a free one."""
+
+
+def keep(new: Object, old: Object, part: str) -> None:
+    """`part` of `new` becomes what it is in `old`, or goes if it is not there."""
+    if part in old:
+        new[part] = old[part]
+    else:
+        new.pop(part, None)
+
+
+def keep_system_metadata(new: Object, old: Object) -> None:
+    """What only the server may write survives every update (rest.BeforeUpdate)."""
+    for name in (
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "generateName",
+    ):
+        keep(new["metadata"], old["metadata"], name)
+
+
+def fill_system_metadata(obj: Object, uid: str, now_s: float) -> None:
+    """What every new object gets; what a client sent in its place is ignored."""
+    metadata = obj["metadata"]
+    for name in ("resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        metadata.pop(name, None)
+    metadata.pop("generation", None)
+    metadata["uid"] = uid
+    metadata["creationTimestamp"] = meta.format_time(now_s)

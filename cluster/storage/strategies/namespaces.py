@@ -1,0 +1,45 @@
+"""Namespaces: they stay Terminating until the namespace controller has emptied them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cluster.storage.encoding import Object
+from cluster.storage.strategies.base import Strategy, keep
+
+FINALIZER = "kubernetes"
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+class NamespaceStrategy(Strategy):
+    selectable = ("status.phase",)
+    has_status = True
+
+    def prepare_create(self, obj: Object) -> None:
+        obj["status"] = {"phase": "Active"}
+        obj["spec"] = {"finalizers": [FINALIZER]}
+        _label(obj)
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        keep(new, old, "status")
+        keep(new, old, "spec")
+        _label(new)
+
+    def prepare_finalize(self, new: Object, old: Object) -> None:
+        """`/finalize` writes spec.finalizers and nothing else."""
+        finalizers = (new.get("spec") or {}).get("finalizers")
+        for part in ("metadata", "status"):
+            keep(new, old, part)
+        new["spec"] = {"finalizers": finalizers} if finalizers else {}
+
+    def mark_terminating(self, obj: Object) -> None:
+        obj.setdefault("status", {})["phase"] = "Terminating"
+
+    def holders(self, obj: Object) -> Iterable[str]:
+        own = (obj.get("spec") or {}).get("finalizers") or ()
+        return [*own, *super().holders(obj)]
+
+
+def _label(obj: Object) -> None:
+    labels = obj["metadata"].get("labels") or {}
+    obj["metadata"]["labels"] = labels | {NAME_LABEL: obj["metadata"]["name"]}

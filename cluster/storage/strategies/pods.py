@@ -1,0 +1,73 @@
+"""Pods: a status of their own from the start, and graceful deletion."""
+
+from __future__ import annotations
+
+from cluster.machinery import quantity
+from cluster.storage.encoding import Object
+from cluster.storage.strategies.base import Strategy
+
+DEFAULT_GRACE_S = 30
+FINISHED = ("Succeeded", "Failed")
+
+
+class PodStrategy(Strategy):
+    selectable = (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    )
+    has_status = True
+    counts_generation = True
+    returns_deleted = True
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj)}
+
+    def prepare_status(self, new: Object, old: Object) -> None:
+        super().prepare_status(new, old)
+        status, before = new.setdefault("status", {}), old.get("status") or {}
+        if before.get("qosClass"):
+            status["qosClass"] = before["qosClass"]
+
+    def grace_s(self, obj: Object, asked_s: int | None) -> int:
+        """None for pods that no kubelet runs: unscheduled ones and finished ones."""
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        if not spec.get("nodeName") or status.get("phase") in FINISHED:
+            return 0
+        if asked_s is None:
+            asked_s = spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S)
+        return max(asked_s, 1) if asked_s < 0 else asked_s
+
+
+def qos_class(pod: Object) -> str:
+    """Guaranteed, Burstable or BestEffort, from cpu and memory of all containers."""
+    spec = pod.get("spec") or {}
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    requests = [_amounts(c, "requests") for c in containers]
+    limits = [_amounts(c, "limits") for c in containers]
+    if not any(requests) and not any(limits):
+        return "BestEffort"
+    full = all(
+        set(limit) == {"cpu", "memory"} and all(request.get(n, v) == v for n, v in limit.items())
+        for request, limit in zip(requests, limits, strict=True)
+    )
+    return "Guaranteed" if full else "Burstable"
+
+
+def _amounts(container: Object, part: str) -> dict[str, int]:
+    found = (container.get("resources") or {}).get(part) or {}
+    amounts: dict[str, int] = {}
+    for name in ("cpu", "memory"):
+        try:
+            amount = quantity.parse(str(found[name])) if name in found else 0
+        except ValueError:
+            continue  # validation reports it; here it only must not matter
+        if amount:
+            amounts[name] = amount
+    return amounts
