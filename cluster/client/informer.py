@@ -94,6 +94,17 @@ class Informer:
         """The objects for which indexer `name` gave `value`."""
         return [*self._indexes[name].get(value, {}).values()]
 
+    def add_index(self, name: str, indexer: Indexer) -> None:
+        """Index by another property; an index of that name is kept as it is."""
+        if name in self._indexers:
+            return
+        self._indexers[name] = indexer
+        index: dict[str, dict[str, Object]] = {}
+        for key, obj in self._objects.items():
+            for value in indexer(obj):
+                index.setdefault(value, {})[key] = obj
+        self._indexes[name] = index
+
     def subscribe(self, handler: Handler) -> None:
         """Call for every change from now on, after an "add" for everything already known."""
         self._handlers.append(handler)
