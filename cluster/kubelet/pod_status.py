@@ -137,7 +137,8 @@ def _waiting(
     if last is not None and last.running:
         return None
     if failure is not None:
-        return {"reason": failure.reason, "message": failure.message}
+        message = {"message": failure.message} if failure.message else {}
+        return {"reason": failure.reason} | message
     if last is None:
         has_init = bool(init_containers(pod))
         waits = has_init and not is_initialized(pod, observed)

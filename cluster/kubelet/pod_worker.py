@@ -246,9 +246,10 @@ class _Sync:
         """In order; returns whether the pod's own containers may run."""
         initialized = is_initialized(self._pod, self._observed)
         for container in init_containers(self._pod):
-            if is_sidecar(container) or (not initialized and not _is_done(container, self._observed)):
+            waits = not initialized and not _is_done(container, self._observed)
+            if waits or is_sidecar(container):
                 self._keep_running(container)
-            if not initialized and not _is_done(container, self._observed):
+            if waits:
                 return False
         return True
 

@@ -97,6 +97,10 @@ class Runtime(Protocol):
         """All known starts of a pod's containers, oldest attempt first."""
         ...
 
+    def annotate(self, container_id: str, message: str) -> None:
+        """Attach the termination message of an ended container."""
+        ...
+
     def pod_uids(self) -> list[str]: ...
 
     async def run(self, spec: ContainerSpec) -> Container:

@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cluster.kubelet.runtimes import records
@@ -98,6 +99,9 @@ class ProcessRuntime:
 
     def containers(self, pod_uid: str) -> list[Container]:
         return [self._known[container_id] for container_id in self._by_pod.get(pod_uid, ())]
+
+    def annotate(self, container_id: str, message: str) -> None:
+        self._known[container_id] = replace(self._known[container_id], message=message)
 
     def pod_uids(self) -> list[str]:
         return [uid for uid, ids in self._by_pod.items() if ids]

@@ -67,10 +67,14 @@ def _marked_processes(data_dir: str) -> list[records.Process]:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if any(entry.startswith(marker) for entry in file.read().split(b"\0")):
-                    found.append(records.Process(int(name), linux.start_ticks(int(name))))
+            if any(entry.startswith(marker) for entry in _environment(name)):
+                found.append(records.Process(int(name), linux.start_ticks(int(name))))
     return found
+
+
+def _environment(pid: str) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
 
 
 def _kill(processes: list[records.Process]) -> None:

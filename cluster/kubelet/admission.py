@@ -1,0 +1,67 @@
+"""Whether this node can take a pod that was bound to it. Pure, after upstream's kubelet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cluster.machinery import quantity
+
+Object = dict[str, Any]
+
+
+def requests(pod: Object) -> dict[str, int]:
+    """Milli-CPU and whole units of what the pod asks for: containers, or its largest init step."""
+    spec = pod["spec"]
+    running = _sum(_of(container) for container in spec.get("containers") or ())
+    largest: dict[str, int] = {}
+    for container in spec.get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            running = _sum([running, _of(container)])
+        else:
+            step = _of(container)
+            largest = {k: max(largest.get(k, 0), step.get(k, 0)) for k in {*largest, *step}}
+    names = {*running, *largest}
+    needed = {name: max(running.get(name, 0), largest.get(name, 0)) for name in names}
+    return _sum([needed, amounts(spec.get("overhead") or {})])
+
+
+def _of(container: Object) -> dict[str, int]:
+    return amounts((container.get("resources") or {}).get("requests") or {})
+
+
+def amounts(values: Mapping[str, str]) -> dict[str, int]:
+    return {
+        name: quantity.milli(text) if name == "cpu" else quantity.value(text)
+        for name, text in values.items()
+    }
+
+
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, 0) + amount
+    return total
+
+
+def refusal(
+    pod: Object, others: Iterable[Object], labels: Mapping[str, str], allocatable: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """(reason, message) if the pod cannot run beside `others`; None if it can."""
+    selector = pod["spec"].get("nodeSelector") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
+        what = "node(s) didn't match Pod's node affinity/selector"
+        return "NodeAffinity", f"Predicate NodeAffinity failed: {what}"
+    others = list(others)
+    capacity, used = amounts(allocatable), _sum(requests(other) for other in others)
+    wanted = requests(pod) | {"pods": 1}
+    used["pods"] = len(others)
+    for name, amount in sorted(wanted.items()):
+        if amount and used.get(name, 0) + amount > capacity.get(name, 0):
+            message = (
+                f"Node didn't have enough resource: {name}, requested: {amount}, "
+                f"used: {used.get(name, 0)}, capacity: {capacity.get(name, 0)}"
+            )
+            return f"OutOf{name}", message
+    return None

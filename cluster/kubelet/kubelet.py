@@ -1,0 +1,247 @@
+"""The kubelet component: follows the pods bound to its node and gives each a runner."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actors.component import Config, Health
+from actors.seams import Seams
+from cluster.client import Client, ClientConfig, EventRecorder, Informer
+from cluster.kubelet import admission, machine, node_object, pod_status, pod_worker
+from cluster.kubelet.backoff import Limits
+from cluster.kubelet.handlers import Handlers
+from cluster.kubelet.node_agent import NodeAgent, NodeFacts
+from cluster.kubelet.pod_runner import Node, PodRunner
+from cluster.kubelet.references import References
+from cluster.kubelet.runtimes.base import Container, Runtime
+from cluster.kubelet.runtimes.process import ProcessRuntime
+from cluster.kubelet.sandbox import Sandboxes
+from cluster.kubelet.server import KubeletServer
+from cluster.kubelet.status_manager import StatusManager
+from cluster.kubelet.volumes.manager import VolumeManager
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 10250
+_SHORT_WAIT_S = 5.0
+
+
+class Kubelet:
+    """See docs/contracts.md, "node", for the config.
+
+    Optional beside it: `port` (10250), `backoff_initial_s` and `backoff_max_s` (10, 300).
+    """
+
+    def __init__(self) -> None:
+        self._runners: dict[str, PodRunner] = {}
+        self._rejected: dict[str, tuple[str, str]] = {}
+        self._cleanup: set[asyncio.Task[None]] = set()
+        self._parts: list[Any] = []
+        self._address: str | None = None
+
+    @property
+    def address(self) -> str | None:
+        return self._address
+
+    async def start(self, seams: Seams, config: Config) -> None:
+        self._seams = seams
+        self._name: str = config["node_name"]
+        data_dir = os.path.abspath(config["data_dir"])
+        os.makedirs(data_dir, mode=0o755, exist_ok=True)
+        self._runtime = _runtime(config, data_dir)
+        await self._runtime.start(self._wake)
+        client = Client(ClientConfig.from_dict(config["client"]), seams, f"kubelet/{self._name}")
+        self._parts.append(client.close)
+        self._node = self._make_node(seams, config, client, data_dir)
+        self._server = KubeletServer(seams, self, self._name)
+        self._parts.append(self._server.stop)
+        port = int(config.get("port", DEFAULT_PORT))
+        await self._server.start(config["node_ip"], port, config.get("tls") or {})
+        self._address = f"{config['node_ip']}:{self._server.port}"
+        self._agent = self._start_agent(seams, config, client)
+        self._follow(client)
+
+    def _make_node(self, seams: Seams, config: Config, client: Client, data_dir: str) -> Node:
+        capacity = machine.capacity(config.get("capacity") or {}, data_dir)
+        self._labels = node_object.labels(self._name, config.get("labels") or {})
+        sandboxes = Sandboxes(
+            data_dir,
+            pod_cidr=config["pod_cidr"],
+            node_ip=config["node_ip"],
+            cluster_dns=config.get("cluster_dns", ""),
+            domain=config.get("cluster_domain", "cluster.local"),
+        )
+        sandboxes.load()
+        events = EventRecorder(client, seams, "kubelet", self._name)
+        events.start()
+        statuses = StatusManager(client, seams)
+        self._parts += [events.stop, statuses.stop]
+        initial_s = float(config.get("backoff_initial_s", 10.0))
+        self._services = Informer(client, "services")
+        return Node(
+            name=self._name,
+            ip=config["node_ip"],
+            data_dir=data_dir,
+            client=client,
+            seams=seams,
+            runtime=self._runtime,
+            sandboxes=sandboxes,
+            volumes=VolumeManager(data_dir, capacity),
+            references=References(client, self._references_changed),
+            statuses=statuses,
+            events=events,
+            handlers=Handlers(self._runtime, seams),
+            limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
+            allocatable=capacity,
+            services=self._services.list,
+        )
+
+    def _start_agent(self, seams: Seams, config: Config, client: Client) -> NodeAgent:
+        ipaddress.ip_network(config["pod_cidr"])
+        facts = NodeFacts(
+            name=self._name,
+            ip=config["node_ip"],
+            port=self._server.port,
+            pod_cidr=config["pod_cidr"],
+            labels=config.get("labels") or {},
+            capacity=self._node.allocatable,
+            runtime=f"{self._runtime.name}://{self._runtime.version}",
+        )
+        agent = NodeAgent(
+            client,
+            seams,
+            facts,
+            lease_s=float(config.get("lease_s", 40.0)),
+            status_s=float(config.get("status_s", 60.0)),
+        )
+        agent.start()
+        self._parts.append(agent.stop)
+        return agent
+
+    def _follow(self, client: Client) -> None:
+        selector = f"spec.nodeName={self._name}"
+        self._pods = Informer(client, "pods", field_selector=selector)
+        self._parts += [self._services.stop, self._pods.stop]
+        self._services.start()
+        self._pods.start()
+        self._starter = asyncio.create_task(self._begin(), name="kubelet begin")
+
+    async def _begin(self) -> None:
+        """Pods are touched only once the API has said which there are."""
+        with contextlib.suppress(TimeoutError):  # pods do not wait for services for ever
+            await asyncio.wait_for(self._services.synced(), _SHORT_WAIT_S)
+        await self._pods.synced()
+        self._pods.subscribe(self._on_pod)
+        known = {pod["metadata"]["uid"] for pod in self._pods.list()}
+        left = {*self._runtime.pod_uids(), *self._node.sandboxes.uids()} - known
+        for uid in left:
+            self._end_orphan(uid)
+
+    def _end_orphan(self, uid: str) -> None:
+        """A pod that was deleted while no kubelet ran here: what is left of it is ended."""
+        names = {c.name for c in self._runtime.containers(uid)}
+        pod = {
+            "metadata": {"name": "orphan", "namespace": "default", "uid": uid},
+            "spec": {"containers": [{"name": name} for name in sorted(names)]},
+        }
+        log.info("pod %s is not known to the API any more: ending it", uid)
+        self._runners[uid] = PodRunner(self._node, pod, self._released)
+        self._runners[uid].gone()
+
+    def _on_pod(self, kind: str, old: Object | None, new: Object | None) -> None:
+        pod = new or old
+        assert pod is not None
+        uid = pod["metadata"]["uid"]
+        runner = self._runners.get(uid)
+        if kind == "delete":
+            self._rejected.pop(uid, None)
+            if runner is not None:
+                runner.gone()
+        elif runner is not None:
+            runner.update(pod)
+        elif self._admit(pod):
+            self._runners[uid] = PodRunner(self._node, pod, self._released)
+
+    def _admit(self, pod: Object) -> bool:
+        """Whether the pod may run here; if not, that has been reported."""
+        uid = pod["metadata"]["uid"]
+        is_new = not self._runtime.containers(uid)
+        if is_new and not pod_worker.is_terminal(pod) and uid not in self._rejected:
+            others = [r.pod for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
+            allocatable = self._node.allocatable
+            refusal = admission.refusal(pod, others, self._labels, allocatable)
+            if refusal is not None:
+                self._rejected[uid] = refusal
+        if uid in self._rejected and not pod["metadata"].get("deletionTimestamp"):
+            self._reject(pod, *self._rejected[uid])
+            return False
+        return True
+
+    def _reject(self, pod: Object, reason: str, message: str) -> None:
+        if pod_worker.is_terminal(pod):
+            return
+        subject = {"kind": "Pod", "apiVersion": "v1"} | pod
+        self._node.events.event(subject, "Warning", reason, message)
+        now_s = self._seams.clock.wall()
+        self._node.statuses.set(pod, pod_status.rejected(pod, reason, message, now_s))
+
+    def _wake(self, uid: str) -> None:
+        if (runner := self._runners.get(uid)) is not None:
+            runner.wake()
+
+    def _references_changed(self, namespace: str) -> None:
+        for runner in self._runners.values():
+            if runner.pod["metadata"].get("namespace") == namespace:
+                runner.references_changed()
+
+    def _released(self, uid: str) -> None:
+        self._runners.pop(uid, None)
+        self._rejected.pop(uid, None)
+        used = {r.pod["metadata"].get("namespace", "default") for r in self._runners.values()}
+        task = asyncio.create_task(self._node.references.keep_only(used), name="references")
+        self._cleanup.add(task)
+        task.add_done_callback(self._cleanup.discard)
+
+    def pod_objects(self) -> list[Object]:
+        return [runner.pod for runner in self._runners.values()]
+
+    def container_attempts(self, namespace: str, pod: str, name: str) -> Sequence[Container] | None:
+        for runner in self._runners.values():
+            metadata = runner.pod["metadata"]
+            if (metadata.get("namespace"), metadata["name"]) == (namespace, pod):
+                names = {c["name"] for c in pod_worker.all_containers(runner.pod)}
+                return runner.containers(name) if name in names else None
+        return None
+
+    async def stop(self) -> None:
+        """The containers go on: the next kubelet on this data folder adopts them."""
+        if starter := getattr(self, "_starter", None):
+            starter.cancel()
+            await asyncio.gather(starter, return_exceptions=True)
+        await asyncio.gather(*(runner.stop() for runner in list(self._runners.values())))
+        if node := getattr(self, "_node", None):
+            await node.references.keep_only(set())
+        for stop in reversed(self._parts):
+            await stop()
+        if runtime := getattr(self, "_runtime", None):
+            await runtime.stop()
+
+    async def health(self) -> Health:
+        ready = self._agent.registered.is_set() and self._pods.has_synced
+        detail = "" if ready else "waiting for the API server"
+        return Health(ready, detail, {"pods": len(self._runners)})
+
+
+def _runtime(config: Mapping[str, Any], data_dir: str) -> Runtime:
+    kind = config.get("runtime", "process")
+    if kind != "process":
+        raise ValueError(f"unknown runtime {kind!r}: this version has only 'process'")
+    return ProcessRuntime(data_dir)

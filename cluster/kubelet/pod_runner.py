@@ -1,0 +1,424 @@
+"""Carries out for one pod what `pod_worker` decides, and reports what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors.seams import Seams
+from cluster.client import Client, ClientError, EventRecorder
+from cluster.kubelet import (
+    container_config,
+    environment,
+    logs,
+    pod_status,
+    pod_worker,
+)
+from cluster.kubelet.backoff import Backoff, Limits
+from cluster.kubelet.container_killer import ContainerKiller
+from cluster.kubelet.environment import ConfigError
+from cluster.kubelet.handlers import HandlerFailed, Handlers
+from cluster.kubelet.pod_worker import Decision, Kill, Observed, Start, StartFailure
+from cluster.kubelet.prober import ContainerProber
+from cluster.kubelet.references import References
+from cluster.kubelet.runtimes import records
+from cluster.kubelet.runtimes.base import Container, Mount, Runtime, RuntimeFailure
+from cluster.kubelet.sandbox import AddressesExhausted, Sandboxes
+from cluster.kubelet.status_manager import StatusManager
+from cluster.kubelet.volumes import payload
+from cluster.kubelet.volumes.manager import VolumeManager
+from cluster.machinery.status import ApiError
+
+Object = dict[str, Any]
+Objects = dict[tuple[str, str], Object | None]
+
+log = logging.getLogger(__name__)
+
+_KEPT_ATTEMPTS = 2
+_RETRY_S = 2.0
+_TERMINATION_MESSAGE_SIZE_BYTES_MAX = 4096
+
+
+class _NotYet(Exception):
+    """Something that a container needs is not there; an event has said what."""
+
+
+@dataclass
+class Node:
+    """What every pod of a node shares."""
+
+    name: str
+    ip: str
+    data_dir: str
+    client: Client
+    seams: Seams
+    runtime: Runtime
+    sandboxes: Sandboxes
+    volumes: VolumeManager
+    references: References
+    statuses: StatusManager
+    events: EventRecorder
+    handlers: Handlers
+    limits: Limits
+    allocatable: Mapping[str, str]
+    services: Callable[[], Iterable[Object]]
+
+
+class PodRunner:
+    """One task per pod. `wake` it when anything about the pod may have changed."""
+
+    def __init__(self, node: Node, pod: Object, on_released: Callable[[str], None]) -> None:
+        self.pod = pod
+        self.uid: str = pod["metadata"]["uid"]
+        self._node = node
+        self._on_released = on_released
+        self._wake = asyncio.Event()
+        self._status: Object = {}
+        self._failures: dict[str, StartFailure] = {}
+        self._backoffs: dict[str, Backoff] = {}
+        self._probers: dict[str, ContainerProber] = {}
+        self._killer = ContainerKiller(node.runtime, node.handlers, self.wake)
+        self._gone = False
+        self._refresh = False
+        self._warned = False
+        self._released = False
+        self._task = asyncio.create_task(self._run(), name=f"pod {pod['metadata']['name']}")
+        self.wake()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def update(self, pod: Object) -> None:
+        self.pod = pod
+        self._refresh = True
+        self.wake()
+
+    def references_changed(self) -> None:
+        """A ConfigMap or Secret of the namespace is new: volumes follow, failures are retried."""
+        self._refresh = True
+        self._failures.clear()
+        self.wake()
+
+    def gone(self) -> None:
+        """The API has no such pod any more (forced deletion): end it without a report."""
+        self._gone = True
+        self.wake()
+
+    async def stop(self) -> None:
+        """The kubelet ends; the containers go on."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._killer.stop()
+        await asyncio.gather(*(prober.stop() for prober in self._probers.values()))
+
+    def containers(self, name: str) -> list[Container]:
+        return [c for c in self._node.runtime.containers(self.uid) if c.name == name]
+
+    async def _run(self) -> None:
+        delay_s: float | None = None
+        while not self._released:
+            await self._wait(delay_s)
+            try:
+                delay_s = await self._sync()
+            except (ClientError, ApiError, OSError) as error:
+                log.warning("pod %s: %s; trying again", self.uid, error)
+                delay_s = _RETRY_S
+
+    async def _wait(self, delay_s: float | None) -> None:
+        if not self._wake.is_set():
+            timer = None
+            if delay_s is not None:
+                timer = self._node.seams.clock.call_later(max(0.0, delay_s), self.wake)
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        self._wake.clear()
+
+    async def _sync(self) -> float | None:
+        """One pass; returns in how many seconds to look again at the latest."""
+        await self._adopt_running()
+        now_s = self._node.seams.clock.wall()
+        pod = self._current()
+        decision = pod_worker.decide(pod, self._observed(), now_s, self._node.limits)
+        self._report(pod, decision)
+        if self._refresh and not pod_worker.must_stop(pod, now_s):
+            self._refresh = False
+            await self._refresh_volumes(pod)
+        for action in decision.actions:
+            if isinstance(action, Start):
+                await self._start(pod, action)
+            elif isinstance(action, Kill):
+                self._kill(pod, action)
+            else:
+                await self._finish(pod)
+        return None if decision.wake_at_s is None else decision.wake_at_s - now_s
+
+    def _current(self) -> Object:
+        """The pod with our own latest status, which the API may not show us yet."""
+        status = dict(self.pod.get("status") or {})
+        if self._status:
+            own = {entry["type"]: entry for entry in self._status["conditions"]}
+            others = [c for c in status.get("conditions") or () if c.get("type") not in own]
+            status |= self._status | {"conditions": [*own.values(), *others]}
+        metadata = self.pod["metadata"]
+        if self._gone and not metadata.get("deletionTimestamp"):
+            metadata = metadata | {"deletionTimestamp": "gone"}
+        return self.pod | {"status": status, "metadata": metadata}
+
+    def _observed(self) -> Observed:
+        runtime = self._node.runtime
+        return Observed(
+            containers=runtime.containers(self.uid),
+            health={container_id: p.health for container_id, p in self._probers.items()},
+            failures=self._failures,
+            backoffs=self._backoffs,
+            pod_ip=self._node.sandboxes.address(self.uid),
+        )
+
+    def _report(self, pod: Object, decision: Decision) -> None:
+        now_s = self._node.seams.clock.wall()
+        observed = self._observed()
+        for name in decision.waiting:
+            if name not in self._failures and observed.latest(name) is not None:
+                self._event_once_back_off(pod, observed, name)
+        self._status = pod_status.build(pod, observed, decision, now_s, self._node.ip)
+        if not self._gone:
+            self._node.statuses.set(self.pod, self._status)
+
+    def _event_once_back_off(self, pod: Object, observed: Observed, name: str) -> None:
+        old = {s["name"]: s for s in self._status.get("containerStatuses") or ()}
+        state = (old.get(name) or {}).get("state") or {}
+        if (state.get("waiting") or {}).get("reason") != "CrashLoopBackOff":
+            metadata = pod["metadata"]
+            who = f"{metadata['name']}_{metadata['namespace']}({self.uid})"
+            text = f"Back-off restarting failed container {name} in pod {who}"
+            self._event("Warning", "BackOff", text, name)
+
+    def _event(self, type_: str, reason: str, message: str, container: str = "") -> None:
+        path = f"spec.containers{{{container}}}" if container else ""
+        if any(c["name"] == container for c in pod_worker.init_containers(self.pod)):
+            path = f"spec.initContainers{{{container}}}"
+        subject = {"kind": "Pod", "apiVersion": "v1"} | self.pod
+        self._node.events.event(subject, type_, reason, message, field_path=path)
+
+    async def _start(self, pod: Object, action: Start) -> None:
+        container = self._container(action.name)
+        container_id = self._node.seams.randomness.randbytes(32).hex()
+        try:
+            await self._run_container(pod, container, action, container_id)
+        except _NotYet:
+            self._fail(action.name, "ContainerCreating", "")
+        except ConfigError as error:
+            self._failed(action.name, "CreateContainerConfigError", str(error))
+        except AddressesExhausted as error:
+            self._event("Warning", "FailedCreatePodSandBox", str(error))
+            self._fail(action.name, "ContainerCreating", "")
+        except RuntimeFailure as error:
+            self._failed(action.name, error.reason, error.message)
+        else:
+            await self._after_start(container, container_id)
+        if action.backoff is not None and self.containers(action.name):
+            self._backoffs[action.name] = action.backoff
+        await self._drop_old_attempts(action.name)
+        self.wake()
+
+    def _container(self, name: str) -> Object:
+        return next(c for c in pod_worker.all_containers(self.pod) if c["name"] == name)
+
+    def _failed(self, name: str, reason: str, message: str) -> None:
+        self._event("Warning", "Failed", f"Error: {message}", name)
+        if not self.containers(name) or reason.startswith("Create"):
+            self._fail(name, reason, message)
+
+    def _fail(self, name: str, reason: str, message: str) -> None:
+        at_s = self._node.seams.clock.wall() + self._node.limits.initial_s
+        self._failures[name] = StartFailure(reason, message, at_s)
+
+    async def _run_container(
+        self, pod: Object, container: Object, action: Start, container_id: str
+    ) -> None:
+        node, name = self._node, action.name
+        ip = node.sandboxes.set_up(pod)
+        pod["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
+        pod["status"] |= {"hostIP": node.ip, "hostIPs": [{"ip": node.ip}]}
+        if not await self._set_up_volumes(pod):
+            raise _NotYet
+        objects = await self._fetch(environment.references(container))
+        try:
+            env = environment.build(
+                pod,
+                container,
+                objects=objects,
+                services=node.services(),
+                allocatable=node.allocatable,
+            )
+        except ValueError as error:  # a field or quantity that the downward API lacks
+            raise ConfigError(str(error)) from error
+        spec = container_config.build(
+            pod,
+            container,
+            attempt=action.attempt,
+            container_id=container_id,
+            env=env,
+            host_path=os.environ.get("PATH", os.defpath),
+            mounts=self._mounts(pod, container, env, container_id),
+            data_dir=node.data_dir,
+        )
+        self._event("Normal", "Created", f"Created container: {name}", name)
+        await node.runtime.run(spec)
+        self._failures.pop(name, None)
+        self._event("Normal", "Started", f"Started container {name}", name)
+        if node.runtime.warning and not self._warned:
+            self._warned = True
+            self._event("Warning", "NoIsolation", node.runtime.warning)
+
+    def _mounts(
+        self, pod: Object, container: Object, env: Mapping[str, str], container_id: str
+    ) -> list[Mount]:
+        message = self._message_file(container["name"], container_id)
+        os.makedirs(os.path.dirname(message), exist_ok=True)
+        with open(message, "w"):
+            os.chmod(message, 0o666)
+        target = container.get("terminationMessagePath") or "/dev/termination-log"
+        mounts = self._node.volumes.mounts(pod, container, env)
+        taken = {mount.target for mount in mounts}
+        own = [*self._node.sandboxes.mounts(pod), Mount(message, target)]
+        return [*(mount for mount in own if mount.target not in taken), *mounts]
+
+    def _message_file(self, name: str, container_id: str) -> str:
+        base = os.path.join(self._node.data_dir, "pods", self.uid, "messages", name)
+        return os.path.join(base, container_id[:16])
+
+    async def _fetch(self, references: Iterable[tuple[str, str]]) -> Objects:
+        namespace = self.pod["metadata"]["namespace"]
+        wanted = sorted(set(references))
+        found = await asyncio.gather(
+            *(self._node.references.get(kind, namespace, name) for kind, name in wanted)
+        )
+        return dict(zip(wanted, found, strict=True))
+
+    async def _set_up_volumes(self, pod: Object) -> bool:
+        volumes = pod["spec"].get("volumes") or ()
+        wanted = {ref for volume in volumes for ref in payload.references(volume)}
+        try:
+            self._node.volumes.set_up(pod, await self._fetch(wanted))
+        except (ConfigError, ValueError, OSError) as error:
+            self._event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
+            return False
+        return True
+
+    async def _refresh_volumes(self, pod: Object) -> None:
+        if self._node.sandboxes.address(self.uid) and self._node.runtime.containers(self.uid):
+            await self._set_up_volumes(pod)
+
+    async def _after_start(self, container: Object, container_id: str) -> None:
+        hook = (container.get("lifecycle") or {}).get("postStart")
+        ip = self._node.sandboxes.address(self.uid)
+        if hook:
+            self._report(self._current(), Decision())
+            try:
+                await self._node.handlers.run(hook, container, container_id, ip)
+            except (HandlerFailed, OSError) as error:
+                text = f"PostStartHook failed: {error}"
+                self._event("Warning", "FailedPostStartHook", text, container["name"])
+                grace = pod_worker.grace_period_s(self.pod)
+                text = f"FailedPostStartHook of container {container['name']}"
+                self._kill(self.pod, Kill(container_id, container["name"], grace, text))
+                return
+        self._probe(container, container_id)
+
+    def _probe(self, container: Object, container_id: str, *, was_ready: bool = False) -> None:
+        name = container["name"]
+        prober = ContainerProber(
+            container,
+            container_id,
+            self._node.sandboxes.address(self.uid),
+            self._node.handlers,
+            self._node.seams,
+            self.wake,
+            lambda _kind, text: self._event("Warning", "Unhealthy", text, name),
+            was_ready=was_ready,
+        )
+        self._probers[container_id] = prober
+        prober.start()
+
+    async def _adopt_running(self) -> None:
+        """Probe what ran before this kubelet did; stop probing, and read out, what has ended."""
+        running = {c.container_id: c for c in self._node.runtime.containers(self.uid) if c.running}
+        for container_id in [i for i in self._probers if i not in running]:
+            await self._probers.pop(container_id).stop()
+        for container_id, container in running.items():
+            if container_id not in self._probers and not self._killer.is_killing(container_id):
+                was_ready = container_id in self._ready_before()
+                self._probe(self._container(container.name), container_id, was_ready=was_ready)
+        self._read_messages()
+
+    def _ready_before(self) -> set[str]:
+        statuses = (self.pod.get("status") or {}).get("containerStatuses") or ()
+        return {s.get("containerID", "").removeprefix("process://") for s in statuses if s["ready"]}
+
+    def _read_messages(self) -> None:
+        for ended in self._node.runtime.containers(self.uid):
+            if ended.running or ended.message:
+                continue
+            message = self._termination_message(ended)
+            if message:
+                self._node.runtime.annotate(ended.container_id, message)
+
+    def _termination_message(self, ended: Container) -> str:
+        try:
+            with open(self._message_file(ended.name, ended.container_id), "rb") as file:
+                text = file.read(_TERMINATION_MESSAGE_SIZE_BYTES_MAX).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        policy = self._container(ended.name).get("terminationMessagePolicy")
+        if not text and policy == "FallbackToLogsOnError" and ended.exit_code != 0:
+            return logs.last_text(ended.log_path, 80, 2048)
+        return text
+
+    def _kill(self, pod: Object, action: Kill) -> None:
+        container = self._container(action.name)
+        grace = 0.0 if self._gone else action.grace_s
+        ip = self._node.sandboxes.address(self.uid)
+        if self._killer.kill(action.container_id, container, ip, grace):
+            self._event("Normal", "Killing", action.message, action.name)
+
+    async def _drop_old_attempts(self, name: str) -> None:
+        for old in self.containers(name)[:-_KEPT_ATTEMPTS]:
+            await self._node.runtime.remove(old.container_id)
+            for path in (old.log_path, self._message_file(name, old.container_id)):
+                if os.path.exists(path):
+                    os.unlink(path)
+
+    async def _finish(self, pod: Object) -> None:
+        """Nothing runs any more. A pod that is to be deleted is deleted and released."""
+        metadata = pod["metadata"]
+        if metadata.get("deletionTimestamp") is None:
+            return
+        if not self._gone:
+            await self._node.statuses.flush(self.uid)
+            try:
+                await self._node.client.delete(
+                    "pods", metadata["name"], metadata["namespace"], grace_period_s=0, uid=self.uid
+                )
+            except ApiError as error:
+                if error.code not in (404, 409):
+                    raise
+        await self._release()
+
+    async def _release(self) -> None:
+        node = self._node
+        await node.runtime.remove_pod(self.uid)
+        node.statuses.forget(self.uid)
+        logs_of_pod = os.path.dirname(container_config.log_folder(node.data_dir, self.pod, "x"))
+        for path in (os.path.join(node.data_dir, "pods", self.uid), logs_of_pod):
+            await asyncio.to_thread(records.remove_tree, path)
+        node.sandboxes.release(self.uid)
+        self._released = True
+        self._on_released(self.uid)

@@ -1,0 +1,144 @@
+"""The kubelet's HTTPS paths: container logs, pods, health, a basic stats summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from actors import tls
+from actors.seams import Seams
+from actors.seams.network import Listener
+from cluster.kubelet import logs
+from cluster.kubelet.http_server import Connection, Request, Response, once
+from cluster.kubelet.runtimes.base import Container
+from cluster.machinery import meta
+
+Object = dict[str, Any]
+
+
+class Pods(Protocol):
+    """What the server asks the kubelet."""
+
+    def pod_objects(self) -> list[Object]: ...
+
+    def container_attempts(self, namespace: str, pod: str, name: str) -> Sequence[Container] | None:
+        """Attempts, oldest first; None if there is no such pod or container."""
+        ...
+
+
+class KubeletServer:
+    def __init__(self, seams: Seams, pods: Pods, node_name: str) -> None:
+        self._seams = seams
+        self._pods = pods
+        self._node_name = node_name
+        self._listener: Listener | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int, tls_files: Mapping[str, str]) -> None:
+        """Only who has a certificate of the cluster's CA is served."""
+        context = tls.server_context(tls_files) if tls_files else None
+        self._listener = await self._seams.network.listen(
+            host, port, lambda: Connection(self._handle), tls=context
+        )
+        self.port = self._listener.port
+
+    async def stop(self) -> None:
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def _handle(self, request: Request) -> Response:
+        if request.method != "GET":
+            return _text(405, "method not allowed\n")
+        if request.path.startswith("/containerLogs/"):
+            return self._logs(request)
+        fixed: dict[str, Callable[[], Response]] = {
+            "/healthz": lambda: _text(200, "ok"),
+            "/pods": self._pod_list,
+            "/stats/summary": self._summary,
+        }
+        make = fixed.get(request.path)
+        return make() if make else _text(404, "404 page not found\n")
+
+    def _pod_list(self) -> Response:
+        return _json({"kind": "PodList", "apiVersion": "v1", "items": self._pods.pod_objects()})
+
+    def _summary(self) -> Response:
+        """Which containers there are and since when; usage comes with cgroups."""
+        pods = [
+            {"podRef": {key: pod["metadata"].get(key) for key in ("name", "namespace", "uid")}}
+            for pod in self._pods.pod_objects()
+        ]
+        return _json({"node": {"nodeName": self._node_name}, "pods": pods})
+
+    def _logs(self, request: Request) -> Response:
+        parts = request.path.strip("/").split("/")
+        if len(parts) != 4:
+            return _text(404, "404 page not found\n")
+        namespace, pod, name = parts[1:]
+        attempts = self._pods.container_attempts(namespace, pod, name)
+        if attempts is None:
+            return _text(404, f'container "{name}" of pod "{namespace}/{pod}" not found\n')
+        try:
+            options = log_options(request.query, self._seams.clock.wall())
+        except ValueError as error:
+            return _text(400, f"invalid log options: {error}\n")
+        return self._stream(request, attempts, options, f'{name}" in pod "{pod}')
+
+    def _stream(
+        self,
+        request: Request,
+        attempts: Sequence[Container],
+        options: logs.LogOptions,
+        what: str,
+    ) -> Response:
+        previous = flag(request.query, "previous")
+        if previous and len(attempts) < 2:
+            return _text(400, f'previous terminated container "{what}" not found\n')
+        if not attempts:
+            return _text(400, f'container "{what}" is waiting to start\n')
+        chosen = attempts[-2 if previous else -1]
+        _, namespace, pod, name = request.path.strip("/").split("/")
+
+        def is_running() -> bool:
+            now = self._pods.container_attempts(namespace, pod, name) or ()
+            return any(c.running for c in now if c.container_id == chosen.container_id)
+
+        body = logs.read(chosen.log_path, options, self._seams.clock, is_running)
+        return Response(200, body)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A boolean as the API writes it; present without a value means true."""
+    return name in query and query[name].lower() not in ("false", "0", "f")
+
+
+def log_options(query: Mapping[str, str], now_s: float) -> logs.LogOptions:
+    """Raises ValueError for numbers and times that are none, or negative."""
+
+    def number(name: str) -> int | None:
+        value = int(query[name]) if query.get(name) else None
+        if value is not None and value < 0:
+            raise ValueError(f"{name} must not be negative")
+        return value
+
+    since_s: float | None = None
+    if (seconds := number("sinceSeconds")) is not None:
+        since_s = now_s - seconds
+    if query.get("sinceTime"):
+        since_s = meta.parse_time(query["sinceTime"])
+    return logs.LogOptions(
+        follow=flag(query, "follow"),
+        tail_lines=number("tailLines"),
+        since_s=since_s,
+        timestamps=flag(query, "timestamps"),
+        limit_bytes=number("limitBytes"),
+    )
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, once(text.encode()))
+
+
+def _json(value: Any) -> Response:
+    return Response(200, once(json.dumps(value).encode()), "application/json")
