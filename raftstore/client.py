@@ -290,9 +290,11 @@ class StoreClient:
         if connection is not None:
             return connection
         try:
-            return await _bounded(self._seams, self._connector.connected(), deadline_s)
+            connected = self._connector.connected()
+            found: ServerConnection = await _bounded(self._seams, connected, deadline_s)
         except TimeoutError:
             raise Unavailable("no member leads or can be reached") from None
+        return found
 
     def _redirect(self, connection: ServerConnection, address: str) -> None:
         if self._connector is not None:

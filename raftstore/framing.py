@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from raftstore import wire
 from raftstore.errors import InvalidRequest
@@ -63,8 +63,7 @@ class FrameProtocol(asyncio.Protocol):
     # ---- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
