@@ -1,0 +1,127 @@
+"""What can be done with each resource: paths, verbs and parameters, before any version's form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cluster.machinery.resources import Resource
+
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+
+WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
+LIST_PARAMETERS = (
+    "allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit",
+    "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch",
+)  # fmt: skip
+DELETE_PARAMETERS = (
+    "dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy",
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
+)  # fmt: skip
+PARAMETER_TYPES = {
+    "allowWatchBookmarks": "boolean", "sendInitialEvents": "boolean", "watch": "boolean",
+    "force": "boolean", "orphanDependents": "boolean", "limit": "integer",
+    "ignoreStoreReadErrorWithClusterBreakingPotential": "boolean",
+    "timeoutSeconds": "integer", "gracePeriodSeconds": "integer",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb on one path. `sends` and `answers` are (apiVersion, kind), or None."""
+
+    path: str
+    method: str
+    action: str
+    operation_id: str
+    gvk: tuple[str, str, str]
+    path_parameters: tuple[str, ...]
+    query_parameters: tuple[str, ...]
+    sends: tuple[str, str] | None
+    answers: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    method: str
+    action: str
+    query: tuple[str, ...]
+    on_item: bool
+    sends: bool
+
+
+_VERBS = {
+    "create": _Verb("post", "post", WRITE_PARAMETERS, False, True),
+    "list": _Verb("get", "list", LIST_PARAMETERS, False, False),
+    "deletecollection": _Verb(
+        "delete", "deletecollection", LIST_PARAMETERS + DELETE_PARAMETERS, False, False
+    ),
+    "get": _Verb("get", "get", (), True, False),
+    "update": _Verb("put", "put", WRITE_PARAMETERS, True, True),
+    "patch": _Verb("patch", "patch", (*WRITE_PARAMETERS, "force"), True, True),
+    "delete": _Verb("delete", "delete", DELETE_PARAMETERS, True, False),
+}
+
+
+def operations(resources: Sequence[Resource]) -> Iterator[Operation]:
+    """Every operation on these resources and their subresources."""
+    for resource in resources:
+        target = (resource.group, resource.version, resource.kind)
+        for verb in resource.verbs:
+            yield from _operation(resource, verb, "", target)
+        for sub in resource.subresources:
+            for verb in sub.verbs:
+                yield from _operation(resource, verb, sub.name, (sub.group, sub.version, sub.kind))
+
+
+def _operation(
+    resource: Resource, name: str, subresource: str, target: tuple[str, str, str]
+) -> Iterator[Operation]:
+    verb = _VERBS.get(name)
+    if verb is None:  # connect: exec, attach, proxy have no schema of their own
+        return
+    on_item = verb.on_item or bool(subresource)
+    group, version, kind = target
+    own = (f"{group}/{version}" if group else version, kind)
+    names = ("namespace",) * resource.namespaced + ("name",) * on_item
+    yield Operation(
+        path=path_of(resource, on_item, subresource),
+        method=verb.method,
+        action=verb.action,
+        operation_id=_operation_id(resource, verb, subresource),
+        gvk=target,
+        path_parameters=names,
+        query_parameters=("pretty", *verb.query),
+        sends=own if verb.sends else None,
+        answers=(own[0], f"{kind}List") if name == "list" else own,
+    )
+
+
+def path_of(resource: Resource, on_item: bool, subresource: str = "") -> str:
+    """`/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale`, or a part of it."""
+    root = f"/apis/{resource.api_version}" if resource.group else f"/api/{resource.version}"
+    parts = [root]
+    if resource.namespaced:
+        parts.append("namespaces/{namespace}")
+    parts.append(resource.plural)
+    if on_item:
+        parts.append("{name}")
+    if subresource:
+        parts.append(subresource)
+    return "/".join(parts)
+
+
+def _operation_id(resource: Resource, verb: _Verb, subresource: str) -> str:
+    words = {"post": "create", "put": "replace", "get": "read", "deletecollection":
+             "deleteCollection"}  # fmt: skip
+    group = (resource.group.split(".")[0] or "core").capitalize()
+    scope = "Namespaced" if resource.namespaced else ""
+    version = resource.version.capitalize()
+    action = words.get(verb.action, verb.action)
+    return f"{action}{group}{version}{scope}{resource.kind}{subresource.capitalize()}"

@@ -1,0 +1,97 @@
+"""OpenAPI v3: one document a group and version, as kubectl 1.27 and later ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cluster.machinery import schema
+from cluster.machinery.openapi import operations, schemas
+from cluster.machinery.resources import Resource
+
+DELETE_OPTIONS = "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+STATUS = "k8s.io.apimachinery.pkg.apis.meta.v1.Status"
+
+
+def paths_by_group_version(resources: Sequence[Resource]) -> dict[str, list[Resource]]:
+    """The index's keys, `api/v1` and `apis/apps/v1`, with the resources under each."""
+    groups: dict[str, list[Resource]] = {}
+    for resource in resources:
+        root = f"apis/{resource.api_version}" if resource.group else f"api/{resource.version}"
+        groups.setdefault(root, []).append(resource)
+    return groups
+
+
+def document(resources: Sequence[Resource], release: str) -> dict[str, Any]:
+    """The document of resources that share a group and version."""
+    paths: dict[str, Any] = {}
+    types: set[str] = {DELETE_OPTIONS, STATUS}
+    for operation in operations.operations(resources):
+        item = paths.setdefault(operation.path, {"parameters": _path_parameters(operation)})
+        item[operation.method] = _operation(operation)
+        for each in (operation.sends, operation.answers):
+            found = schema.type_for(*each) if each else None
+            if found:
+                types.add(found)
+    names = schemas.reachable(types)
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": release},
+        "paths": paths,
+        "components": {
+            "schemas": {
+                schemas.public_name(name): schemas.of_type(name, _reference) for name in names
+            }
+        },
+    }
+
+
+def _reference(name: str) -> str:
+    return f"#/components/schemas/{name}"
+
+
+def _path_parameters(operation: operations.Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in operation.path_parameters
+    ]
+
+
+def _operation(operation: operations.Operation) -> dict[str, Any]:
+    group, version, kind = operation.gvk
+    built: dict[str, Any] = {
+        "operationId": operation.operation_id,
+        "parameters": [_query(name) for name in operation.query_parameters],
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": {"application/json": {"schema": _schema(*operation.answers)}},
+            },
+            "401": {"description": "Unauthorized"},
+        },
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": schemas.gvk(group, version, kind),
+    }
+    if operation.sends:
+        built["requestBody"] = {"required": True, "content": _content(operation)}
+    elif operation.method == "delete":
+        options = {"$ref": _reference(schemas.public_name(DELETE_OPTIONS))}
+        built["requestBody"] = {"content": {"application/json": {"schema": options}}}
+    return built
+
+
+def _content(operation: operations.Operation) -> dict[str, Any]:
+    if operation.method == "patch":
+        return dict.fromkeys(operations.PATCH_TYPES, {"schema": {"type": "object"}})
+    assert operation.sends is not None
+    return dict.fromkeys(operations.BODY_TYPES, {"schema": _schema(*operation.sends)})
+
+
+def _schema(api_version: str, kind: str) -> dict[str, Any]:
+    found = schema.type_for(api_version, kind)
+    return {"$ref": _reference(schemas.public_name(found))} if found else {"type": "object"}
+
+
+def _query(name: str) -> dict[str, Any]:
+    kind = operations.PARAMETER_TYPES.get(name, "string")
+    return {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
