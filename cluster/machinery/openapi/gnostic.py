@@ -125,14 +125,12 @@ _QUERY_PARAMETER: dict[str, tuple[int, Encoder]] = {
     "in": (2, _text),
     "name": (4, _text),
     "type": (6, _text),
-    "uniqueItems": (19, _text),
 }
 _PATH_PARAMETER: dict[str, tuple[int, Encoder]] = {
     "required": (1, _text),
     "in": (2, _text),
     "name": (4, _text),
     "type": (5, _text),
-    "uniqueItems": (18, _text),
 }
 _OPERATION: dict[str, tuple[int, Encoder]] = {
     "operationId": (5, _text),

@@ -39,7 +39,7 @@ def _reference(name: str) -> str:
 
 def _path_parameters(operation: operations.Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "type": "string", "uniqueItems": True}
+        {"name": name, "in": "path", "required": True, "type": "string"}
         for name in operation.path_parameters
     ]
 
@@ -75,4 +75,4 @@ def _schema(api_version: str, kind: str) -> dict[str, Any]:
 
 def _query(name: str) -> dict[str, Any]:
     kind = operations.PARAMETER_TYPES.get(name, "string")
-    return {"name": name, "in": "query", "type": kind, "uniqueItems": True}
+    return {"name": name, "in": "query", "type": kind}

@@ -82,9 +82,9 @@ def _operation(operation: operations.Operation) -> dict[str, Any]:
 
 def _content(operation: operations.Operation) -> dict[str, Any]:
     if operation.method == "patch":
-        return dict.fromkeys(operations.PATCH_TYPES, {"schema": {"type": "object"}})
+        return {media: {"schema": {"type": "object"}} for media in operations.PATCH_TYPES}
     assert operation.sends is not None
-    return dict.fromkeys(operations.BODY_TYPES, {"schema": _schema(*operation.sends)})
+    return {media: {"schema": _schema(*operation.sends)} for media in operations.BODY_TYPES}
 
 
 def _schema(api_version: str, kind: str) -> dict[str, Any]:
