@@ -42,3 +42,10 @@ def resplice(spliced: bytes, revision: int) -> bytes:
     start = spliced.index(_METADATA) + len(_METADATA) + len(_VERSION)
     end = spliced.index(b'"', start)
     return b"%b%d%b" % (spliced[:start], revision, spliced[end:])
+
+
+def unsplice(spliced: bytes) -> bytes:
+    """The stored form of what `splice` made."""
+    start = spliced.index(_METADATA) + len(_METADATA)
+    end = spliced.index(b'"', start + len(_VERSION)) + 2
+    return spliced[:start] + spliced[end:]

@@ -60,11 +60,11 @@ class ServiceStrategy(Strategy):
 
 
 def _wants_ip(spec: Object) -> bool:
-    return spec.get("type", "ClusterIP") != "ExternalName"
+    return bool(spec.get("type", "ClusterIP") != "ExternalName")
 
 
 def _wants_ports(spec: Object) -> bool:
-    kind = spec.get("type")
+    kind = str(spec.get("type"))
     return kind == "NodePort" or (
         kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
     )

@@ -1,0 +1,406 @@
+"""Reading and writing the objects of one resource, with optimistic concurrency.
+
+Every write is one transaction that compares the revision it was decided on. Whatever a caller
+passes as `change` may run several times, each time on the newest version.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from actors.seams import Seams
+from cluster.machinery import status, validation
+from cluster.machinery.resources import Resource
+from cluster.machinery.status import ApiError
+from cluster.storage import claims as claiming
+from cluster.storage import deletion, encoding, keys
+from cluster.storage.cache import ResourceCache
+from cluster.storage.claims import Allocator
+from cluster.storage.encoding import Object
+from cluster.storage.event_leases import SharedLeases
+from cluster.storage.feed import Feed
+from cluster.storage.namespace_guard import NamespaceGuard
+from cluster.storage.options import DeleteOptions, Preconditions
+from cluster.storage.strategies.base import (
+    Strategy,
+    fill_system_metadata,
+    keep_system_metadata,
+)
+from raftstore.errors import LeaseNotFound
+from raftstore.types import Compare, Delete, Op, Put, Range, RangeResult, Result, Store
+
+WRITE_ATTEMPTS = 64
+NAME_ATTEMPTS = 8
+SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""Upstream's alphabet for generated names: no vowels, so no words."""
+
+Change = Callable[[Object], Awaitable[Object]]
+"""From the current object (the callee may change it) to the wanted one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version of an object: what the store holds, and the same as clients see it."""
+
+    revision: int
+    stored: bytes
+
+    @property
+    def data(self) -> bytes:
+        return encoding.splice(self.stored, self.revision)
+
+    def decode(self) -> Object:
+        return encoding.decode(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of a write. `removed`: the object is gone now; `data` is its last state."""
+
+    obj: Object
+    data: bytes
+    created: bool = False
+    removed: bool = False
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What all registries of a server share."""
+
+    store: Store
+    seams: Seams
+    feed: Feed
+    allocator: Allocator
+    leases: SharedLeases
+    guard: NamespaceGuard
+
+
+class Registry:
+    """One per served resource."""
+
+    def __init__(
+        self, resource: Resource, strategy: Strategy, cache: ResourceCache, env: Environment
+    ) -> None:
+        self.resource, self.strategy, self.cache = resource, strategy, cache
+        self._env = env
+
+    def key(self, namespace: str, name: str) -> str:
+        return keys.key(self.resource, namespace, name)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def get(self, namespace: str, name: str, resource_version: str = "") -> bytes:
+        """The object's bytes: the newest, or at least as new as `resource_version`."""
+        if resource_version in ("", None):
+            await self._env.feed.fresh()
+        elif resource_version != "0":
+            await self._env.feed.reach(int(resource_version))
+        entry = self.cache.get(self.key(namespace, name))
+        if entry is None:
+            raise status.not_found(self.resource, name)
+        return entry.data
+
+    async def _read(self, namespace: str, name: str) -> Stored:
+        result = await self._env.store.range(self.key(namespace, name).encode())
+        return self._found(result, name)
+
+    def _found(self, result: Result, name: str) -> Stored:
+        assert isinstance(result, RangeResult)
+        if not result.kvs:
+            raise status.not_found(self.resource, name)
+        return Stored(result.kvs[0].mod_revision, result.kvs[0].value)
+
+    def _cached(self, namespace: str, name: str) -> Stored | None:
+        """A guess at the current version, which the write's transaction will check."""
+        entry = self.cache.get(self.key(namespace, name))
+        if entry is None:
+            return None
+        return Stored(entry.revision, encoding.unsplice(entry.data))
+
+    # -- creating ----------------------------------------------------------------------------
+
+    async def create(self, obj: Object, *, dry_run: bool = False) -> Written:
+        """Store a new object; `obj` belongs to the registry from now on. 409 if it exists."""
+        seams = self._env.seams
+        fill_system_metadata(obj, _uuid(seams), seams.clock.wall())
+        prefix = "" if obj["metadata"].get("name") else obj["metadata"].get("generateName", "")
+        for attempt in range(NAME_ATTEMPTS):
+            new = copy.deepcopy(obj)
+            if prefix:
+                new["metadata"]["name"] = prefix[:58] + _suffix(seams)
+            try:
+                return await self._create(new, dry_run)
+            except ApiError as error:
+                taken = error.reason == "AlreadyExists"
+                if not prefix or not taken or attempt == NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create(self, obj: Object, dry_run: bool) -> Written:
+        self.strategy.prepare_create(obj)
+        name = obj["metadata"].get("name", "")
+        pristine = copy.deepcopy(obj)
+        for attempt in range(WRITE_ATTEMPTS):
+            obj = copy.deepcopy(pristine)
+            checks = await self._env.guard.check(self.resource, obj, fresh=attempt > 0)
+            await self._assign(obj, None, attempt)
+            self._refuse_invalid(name, validation.validate_create(obj))
+            written = await self._try_create(obj, pristine, checks, dry_run)
+            if written is not None:
+                return written
+        raise status.conflict(self.resource, name)
+
+    async def _try_create(
+        self, obj: Object, pristine: Object, checks: list[Compare], dry_run: bool
+    ) -> Written | None:
+        name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")
+        key = self.key(namespace, name).encode()
+        wanted = self.strategy.claims(obj)
+        self._refuse_invalid(name, self._env.allocator.out_of_range(wanted))
+        compares, ops = claiming.operations({}, wanted, key.decode())
+        data = encoding.encode(obj)
+        reads: list[Op] = [Range(key), *(Range(c.encode()) for c in wanted)]
+        put = Put(key, data, lease=await self._lease())
+        compares = [Compare(key, "create", "=", 0), *checks, *compares]
+        revision, succeeded, responses = await self._commit(compares, [put, *ops], reads, dry_run)
+        if succeeded:
+            return self._written(data, revision, dry_run, created=True)
+        self._refuse_taken(name, self.strategy.claims(pristine), wanted, responses)
+        return None
+
+    async def _commit(
+        self,
+        compares: Sequence[Compare],
+        ops: Sequence[Op],
+        reads: Sequence[Op],
+        dry_run: bool,
+    ) -> tuple[int, bool, Sequence[Result]]:
+        """The write, or for a dry run only its compares."""
+        store = self._env.store
+        try:
+            result = await store.txn(compares, [] if dry_run else ops, reads)
+        except LeaseNotFound:
+            self._env.leases.forget()
+            raise
+        return result.revision, result.succeeded, result.responses
+
+    def _refuse_taken(
+        self,
+        name: str,
+        asked: Mapping[str, str],
+        wanted: Mapping[str, str],
+        responses: Sequence[Result],
+    ) -> None:
+        """Raise if the object exists or a value that the client itself chose is taken."""
+        first = responses[0]
+        assert isinstance(first, RangeResult)
+        if first.kvs:
+            raise status.already_exists(self.resource, name)
+        self._refuse_taken_claims(name, asked, wanted, responses[1:])
+
+    def _refuse_taken_claims(
+        self,
+        name: str,
+        asked: Mapping[str, str],
+        wanted: Mapping[str, str],
+        responses: Sequence[Result],
+    ) -> None:
+        for (claim, field), response in zip(wanted.items(), responses, strict=True):
+            assert isinstance(response, RangeResult)
+            if response.kvs and claim in asked:
+                self._refuse_invalid(name, [claiming.taken_cause(claim, field)])
+
+    async def _assign(self, new: Object, old: Object | None, attempt: int) -> None:
+        """Fill in claimed values; after the first collisions only values that are free now."""
+        allocator = self._env.allocator
+        if attempt < claiming.RANDOM_ATTEMPTS:
+            self.strategy.assign(new, old, allocator.propose)
+            return
+        asked: list[str] = []
+
+        def note(kind: str) -> str:
+            asked.append(kind)
+            return allocator.propose(kind)
+
+        self.strategy.assign(copy.deepcopy(new), old, note)
+        free = [await allocator.propose_free(kind) for kind in asked]
+        self.strategy.assign(new, old, lambda kind: free.pop(0))
+
+    async def _lease(self) -> int:
+        return await self._env.leases.current() if self.strategy.expires else 0
+
+    def _refuse_invalid(self, name: str, causes: Sequence[status.Cause]) -> None:
+        if causes:
+            raise status.invalid(self.resource.group_kind, name, causes)
+
+    def _written(
+        self, data: bytes, revision: int, dry_run: bool, *, created: bool = False
+    ) -> Written:
+        shown = data if dry_run and created else encoding.splice(data, revision)
+        return Written(encoding.decode(shown), shown, created)
+
+    # -- updating ----------------------------------------------------------------------------
+
+    async def update(
+        self,
+        namespace: str,
+        name: str,
+        change: Change,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Written:
+        """Change an object; 404 if there is none, 409 if `change` insists on another version.
+
+        The first attempt is made on the cached version, for most writes meet no other; what
+        fails on that is tried again on the version that the store holds.
+        """
+        current = self._cached(namespace, name)
+        certain = current is None
+        for attempt in range(WRITE_ATTEMPTS):
+            if current is None:
+                current, certain = await self._read(namespace, name), True
+            try:
+                new = await self._changed(current, change, subresource, attempt)
+            except ApiError:
+                if certain:
+                    raise
+                current = None
+                continue
+            outcome = await self._try_update(current, new, certain, dry_run)
+            if isinstance(outcome, Written):
+                return outcome
+            current, certain = outcome, outcome is not None
+        raise status.conflict(self.resource, name)
+
+    async def _changed(
+        self, current: Stored, change: Change, subresource: str, attempt: int
+    ) -> tuple[Object, Object, bool]:
+        """(new, old, whether the new one must be removed) after strategy and validation."""
+        old = current.decode()
+        new = await change(current.decode())
+        self._check_identity(new, old)
+        keep_system_metadata(new, old)
+        self._prepare(new, old, subresource)
+        await self._assign(new, old, attempt)
+        name = old["metadata"]["name"]
+        self._refuse_invalid(name, validation.validate_update(new, old))
+        added = {
+            k: v for k, v in self.strategy.claims(new).items() if k not in self.strategy.claims(old)
+        }
+        self._refuse_invalid(name, self._env.allocator.out_of_range(added))
+        return new, old, deletion.is_finished(new, self.strategy)
+
+    def _prepare(self, new: Object, old: Object, subresource: str) -> None:
+        prepare = {
+            "": self.strategy.prepare_update,
+            "status": self.strategy.prepare_status,
+            "finalize": getattr(self.strategy, "prepare_finalize", None),
+        }.get(subresource)
+        if prepare is not None:  # others (scale, binding) change what they mean to change
+            prepare(new, old)
+        else:
+            self.strategy.prepare_update(new, old)
+
+    def _check_identity(self, new: Object, old: Object) -> None:
+        """409 for another version or another incarnation than the one the client has seen."""
+        wanted, had = new["metadata"], old["metadata"]
+        name = had["name"]
+        version = wanted.get("resourceVersion")
+        if version and version != had["resourceVersion"]:
+            raise status.conflict(self.resource, name)
+        if wanted.get("uid") and wanted["uid"] != had["uid"]:
+            raise _uid_conflict(self.resource, name, wanted["uid"], had["uid"])
+
+    async def _try_update(
+        self, current: Stored, changed: tuple[Object, Object, bool], certain: bool, dry_run: bool
+    ) -> Written | Stored | None:
+        """What was written; the newer version that was in the way; None to read it anew."""
+        new, old, finished = changed
+        name = old["metadata"]["name"]
+        key = self.key(old["metadata"].get("namespace", ""), name).encode()
+        data = encoding.encode(new)
+        if data == current.stored and not finished:
+            if not certain:
+                return None
+            return self._written(data, current.revision, dry_run)
+        held, wanted = self.strategy.claims(old), self.strategy.claims(new)
+        compares, ops = claiming.operations(held, {} if finished else wanted, key.decode())
+        write: Op = Delete(key) if finished else Put(key, data, lease=await self._lease())
+        added = {k: v for k, v in wanted.items() if k not in held}
+        revision, succeeded, responses = await self._commit(
+            [Compare(key, "mod", "=", current.revision), *compares],
+            [write, *ops],
+            [Range(key), *(Range(c.encode()) for c in added)],
+            dry_run,
+        )
+        if not succeeded:
+            newer = self._found(responses[0], name)
+            if newer.revision == current.revision:
+                self._refuse_taken_claims(name, added, added, responses[1:])
+            return newer
+        written = self._written(data, current.revision if dry_run else revision, dry_run)
+        return Written(written.obj, written.data, removed=finished)
+
+    # -- deleting ----------------------------------------------------------------------------
+
+    async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Written:
+        """Begin or finish the deletion of an object."""
+        current = await self._read(namespace, name)
+        for _ in range(WRITE_ATTEMPTS):
+            obj = current.decode()
+            self._check_preconditions(obj, options.preconditions)
+            outcome = deletion.begin(obj, self.strategy, options, self._env.seams.clock.wall())
+            if outcome == "keep":
+                return Written(obj, current.data)
+            newer = await self._try_delete(current, obj, outcome == "remove", options.dry_run)
+            if isinstance(newer, Written):
+                return newer
+            current = newer
+        raise status.conflict(self.resource, name)
+
+    async def _try_delete(
+        self, current: Stored, obj: Object, remove: bool, dry_run: bool
+    ) -> Written | Stored:
+        name = obj["metadata"]["name"]
+        key = self.key(obj["metadata"].get("namespace", ""), name).encode()
+        data = encoding.encode(obj)
+        ops: list[Op] = [Delete(key)] if remove else [Put(key, data, lease=await self._lease())]
+        if remove:
+            ops += claiming.operations(self.strategy.claims(obj), {}, "")[1]
+        revision, succeeded, responses = await self._commit(
+            [Compare(key, "mod", "=", current.revision)], ops, [Range(key)], dry_run
+        )
+        if not succeeded:
+            return self._found(responses[0], name)
+        written = self._written(data, current.revision if dry_run else revision, dry_run)
+        return Written(written.obj, written.data, removed=remove)
+
+    def _check_preconditions(self, obj: Object, asked: Preconditions) -> None:
+        metadata = obj["metadata"]
+        name = metadata["name"]
+        if asked.uid and asked.uid != metadata["uid"]:
+            raise _uid_conflict(self.resource, name, asked.uid, metadata["uid"])
+        version = asked.resource_version
+        if version and version != metadata["resourceVersion"]:
+            text = (
+                f"Precondition failed: ResourceVersion in precondition: {version}, "
+                f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            )
+            raise status.conflict(self.resource, name, text)
+
+
+def _uid_conflict(resource: Resource, name: str, asked: str, had: str) -> ApiError:
+    text = f"Precondition failed: UID in precondition: {asked}, UID in object meta: {had}"
+    return status.conflict(resource, name, text)
+
+
+def _suffix(seams: Seams) -> str:
+    return "".join(seams.randomness.choice(SUFFIX_LETTERS) for _ in range(5))
+
+
+def _uuid(seams: Seams) -> str:
+    return str(uuid.UUID(int=seams.randomness.getrandbits(128), version=4))
