@@ -1,0 +1,96 @@
+"""Endpoints: the ready and not ready addresses behind each Service."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from cluster.controllers import endpoint_addresses as addresses
+from cluster.controllers import pods
+from cluster.controllers.framework import Result, Watch
+from cluster.controllers.services import ServiceController, is_ending
+from cluster.machinery.status import ApiError
+
+Object = dict[str, Any]
+
+MANAGED_BY = "endpoints.kubernetes.io/managed-by"
+
+
+class EndpointsController(ServiceController):
+    name = "endpoints"
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch("services"), Watch("pods", self.keys_of_pod), Watch("endpoints")]
+
+    async def reconcile(self, key: str) -> Result | None:
+        service = self._services.get(key)
+        current = self.informers.of("endpoints").get(key)
+        if service is None:
+            await self._delete(current)
+        elif addresses.has_own_endpoints(service) and not pods.is_deleting(service):
+            await self._write(wanted(service, self.members(service)), current)
+        return None
+
+    async def _delete(self, current: Object | None) -> None:
+        """Only what this controller made: others may keep Endpoints without a Service."""
+        if current is None or MANAGED_BY not in (current["metadata"].get("labels") or {}):
+            return
+        metadata = current["metadata"]
+        try:
+            await self.client.delete(
+                "endpoints", metadata["name"], metadata["namespace"], uid=metadata["uid"]
+            )
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    async def _write(self, new: Object, current: Object | None) -> None:
+        if current is None:
+            try:
+                await self.client.create("endpoints", new)
+            except ApiError as error:
+                if not is_ending(error):
+                    raise
+            return
+        labels = current["metadata"].get("labels") or {}
+        if (current.get("subsets") or [], labels) == (new["subsets"], new["metadata"]["labels"]):
+            return
+        changed = copy.deepcopy(current) | {"subsets": new["subsets"]}
+        changed["metadata"]["labels"] = new["metadata"]["labels"]
+        await self.client.update("endpoints", changed)
+
+
+def wanted(service: Object, members: Sequence[Object]) -> Object:
+    """The Endpoints object of a Service. Pure."""
+    labels = {**(service["metadata"].get("labels") or {}), MANAGED_BY: "endpoint-controller"}
+    if addresses.is_headless(service):
+        labels[addresses.HEADLESS] = ""
+    metadata = {k: service["metadata"][k] for k in ("name", "namespace")}
+    every = service["spec"].get("publishNotReadyAddresses", False)
+    members = [pod for pod in members if every or not pods.is_deleting(pod)]
+    groups = addresses.group(service, members)
+    return {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {**metadata, "labels": labels},
+        "subsets": [_subset(service, ports, group) for ports, group in sorted(groups.items())],
+    }
+
+
+def _subset(service: Object, ports: addresses.PortSet, members: Sequence[Object]) -> Object:
+    every = service["spec"].get("publishNotReadyAddresses", False)
+    ready = [_address(service, pod) for pod in members if every or pods.is_ready(pod)]
+    waiting = [_address(service, pod) for pod in members if not (every or pods.is_ready(pod))]
+    parts = {
+        "addresses": ready,
+        "notReadyAddresses": waiting,
+        "ports": addresses.port_objects(ports),
+    }
+    return {name: value for name, value in parts.items() if value}
+
+
+def _address(service: Object, pod: Object) -> Object:
+    address = {"ip": pod["status"]["podIP"], "hostname": addresses.hostname(service, pod)}
+    address |= {"nodeName": pods.node_name(pod), "targetRef": addresses.target_ref(pod)}
+    return {name: value for name, value in address.items() if value}

@@ -1,0 +1,198 @@
+"""Namespace: deletes everything in a namespace that is being deleted, then lets it go."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.client import ClientError
+from cluster.controllers import discovery
+from cluster.controllers.framework import Controller, Result, Watch
+from cluster.machinery import meta
+from cluster.machinery.resources import Resource
+from cluster.machinery.status import ApiError
+
+Object = dict[str, Any]
+
+FINALIZER = "kubernetes"
+PARALLEL = 16
+
+
+@dataclass
+class Progress:
+    """What one pass over the content found; messages by kind of failure."""
+
+    remaining: dict[str, int] = field(default_factory=dict)
+    finalizers: dict[str, int] = field(default_factory=dict)
+    discovery_failure: str = ""
+    delete_failures: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return not (self.remaining or self.discovery_failure or self.delete_failures)
+
+
+class NamespaceController(Controller):
+    name = "namespace"
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch("namespaces", _keys_of_ending)]
+
+    async def reconcile(self, key: str) -> Result | None:
+        try:
+            namespace = await self.client.get("namespaces", key)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+        if not _keys_of_ending(namespace):
+            return None
+        progress = await self._empty(key)
+        namespace = await self._write_conditions(namespace, progress)
+        if not progress.done:
+            return Result(0.5 + min(self.queue.requeues(key), 10) * 0.5)
+        await self._finalize(namespace)
+        return None
+
+    async def _empty(self, namespace: str) -> Progress:
+        progress = Progress()
+        try:
+            resources = await discovery.served(self.client)
+        except (ApiError, ClientError) as error:
+            progress.discovery_failure = str(error)
+            return progress
+        for resource in resources:
+            if resource.namespaced and {"list", "delete"} <= set(resource.verbs):
+                await self._empty_of(resource, namespace, progress)
+        return progress
+
+    async def _empty_of(self, resource: Resource, namespace: str, progress: Progress) -> None:
+        items = await self._list(resource, namespace)
+        slots = asyncio.Semaphore(PARALLEL)
+
+        async def delete(item: Object) -> None:
+            async with slots:
+                await self._delete(resource, item, progress)
+
+        pending = [item for item in items if not item["metadata"].get("deletionTimestamp")]
+        await asyncio.gather(*map(delete, pending))
+        left = await self._list(resource, namespace) if items else []
+        if left:
+            progress.remaining[resource.group_resource] = len(left)
+        for item in left:
+            for finalizer in item["metadata"].get("finalizers") or ():
+                progress.finalizers[finalizer] = progress.finalizers.get(finalizer, 0) + 1
+
+    async def _list(self, resource: Resource, namespace: str) -> list[Object]:
+        items: list[Object] = []
+        token = ""
+        while True:
+            page = await self.client.list(
+                resource, namespace, limit=500, continue_=token, metadata_only=True
+            )
+            items += page["items"]
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return items
+
+    async def _delete(self, resource: Resource, item: Object, progress: Progress) -> None:
+        metadata = item["metadata"]
+        try:
+            await self.client.delete(
+                resource,
+                metadata["name"],
+                metadata["namespace"],
+                propagation="Background",
+                uid=metadata["uid"],
+            )
+        except ApiError as error:
+            if error.code not in (404, 409):
+                progress.delete_failures.append(str(error))
+
+    async def _write_conditions(self, namespace: Object, progress: Progress) -> Object:
+        changed = copy.deepcopy(namespace)
+        now_s = self.clock.wall()
+        updates = [meta.set_condition(changed, c, now_s) for c in conditions(progress)]
+        if not any(updates):
+            return namespace
+        return await self.client.update("namespaces", changed, subresource="status")
+
+    async def _finalize(self, namespace: Object) -> None:
+        changed = copy.deepcopy(namespace)
+        finalizers = (changed.get("spec") or {}).get("finalizers") or []
+        changed["spec"] = {"finalizers": [f for f in finalizers if f != FINALIZER]}
+        await self.client.update("namespaces", changed, subresource="finalize")
+
+
+def _keys_of_ending(namespace: Object) -> Iterable[str]:
+    ending = bool(namespace["metadata"].get("deletionTimestamp"))
+    finalizers = (namespace.get("spec") or {}).get("finalizers") or ()
+    return [namespace["metadata"]["name"]] if ending and FINALIZER in finalizers else []
+
+
+def conditions(progress: Progress) -> list[Object]:
+    """Upstream's conditions of a namespace being deleted. Pure."""
+    remaining = ", ".join(
+        f"{name} has {count} resource instances"
+        for name, count in sorted(progress.remaining.items())
+    )
+    finalizers = ", ".join(
+        f"{name} in {count} resource instances"
+        for name, count in sorted(progress.finalizers.items())
+    )
+    some_remain = f"Some resources are remaining: {remaining}" if remaining else ""
+    some_final = (
+        f"Some content in the namespace has finalizers remaining: {finalizers}"
+        if finalizers
+        else ""
+    )
+    failed = ", ".join(progress.delete_failures[:10])
+    found = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "DiscoveryFailed",
+            "ResourcesDiscovered",
+            progress.discovery_failure,
+            "All resources successfully discovered",
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "GroupVersionParsingFailed",
+            "ParsedGroupVersions",
+            "",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            "ContentDeletionFailed",
+            "ContentDeleted",
+            failed,
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        (
+            "NamespaceContentRemaining",
+            "SomeResourcesRemain",
+            "ContentRemoved",
+            some_remain,
+            "All content successfully removed",
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            "SomeFinalizersRemain",
+            "ContentHasNoFinalizers",
+            some_final,
+            "All content-preserving finalizers finished",
+        ),
+    ]
+    return [
+        {
+            "type": type_,
+            "status": "True" if problem else "False",
+            "reason": bad if problem else good,
+            "message": problem or fine,
+        }
+        for type_, bad, good, problem, fine in found
+    ]
