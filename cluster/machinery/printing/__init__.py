@@ -40,22 +40,22 @@ def table(
     now_s: float,
     *,
     include_object: str = "Metadata",
-    list_metadata: dict[str, Any] | None = None,
+    list_meta: dict[str, Any] | None = None,
     api_version: str = "meta.k8s.io/v1",
-    with_columns: bool = True,
+    columns_included: bool = True,
 ) -> dict[str, Any]:
     """A Table of these objects. `include_object`: None, Metadata or Object, in each row.
 
-    `with_columns=False` leaves the definitions out: in a watch only the first event has them.
+    `columns_included=False` leaves the definitions out: in a watch only the first event has them.
     """
     found = printer(resource)
     rows = [_row(found, obj, now_s, include_object, api_version) for obj in objects]
     return {
         "kind": "Table",
         "apiVersion": api_version,
-        "metadata": list_metadata or {},
+        "metadata": list_meta or {},
         "columnDefinitions": [column.definition() for column in found.columns]
-        if with_columns
+        if columns_included
         else None,
         "rows": rows,
     }
