@@ -15,11 +15,15 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Health:
-    """`ready` gates what depends on a component; `detail` is shown by `raykube status`."""
+    """`ready` gates what depends on a component; `detail` is shown by `raykube status`.
+
+    `failed` says that it cannot go on and wants to be started again from nothing.
+    """
 
     ready: bool
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    failed: bool = False
 
 
 class Component(Protocol):

@@ -45,12 +45,13 @@ class ComponentGroup:
 
 
 def combine(healths: Sequence[Health]) -> Health:
-    """A group is ready when all of it is."""
+    """A group is ready when all of it is, and has failed when any of it has."""
     facts: dict[str, Any] = {}
     for health in healths:
         facts.update(health.facts)
     detail = "; ".join(health.detail for health in healths if health.detail)
-    return Health(bool(healths) and all(health.ready for health in healths), detail, facts)
+    ready = bool(healths) and all(health.ready for health in healths)
+    return Health(ready, detail, facts, any(health.failed for health in healths))
 
 
 async def _outcome(component: Component) -> Exception | None:

@@ -162,8 +162,8 @@ class Supervisor:
                 charge.health = Health(False, str(error) or "does not answer")
                 answered = False
             self._changed()
-            if charge.state.probed(answered):
-                log.warning("%s answers no probe: killing it", charge.spec.name)
+            if charge.health.failed or charge.state.probed(answered):
+                log.warning("%s must go: %s", charge.spec.name, charge.health.detail)
                 await handle.kill()
                 return
             ready = charge.health.ready

@@ -31,6 +31,7 @@ class Obedient:
             Obedient.refusals[self.name] -= 1
             raise OSError("address already in use")
         self.silent = config.get("silent", False)
+        self.fails = config.get("fails", False)
         STORY.append(f"start {self.name}")
 
     async def stop(self):
@@ -39,6 +40,8 @@ class Obedient:
     async def health(self):
         if self.silent and STORY.count(f"start {self.name}") == 1:
             await asyncio.Event().wait()
+        if self.fails and STORY.count(f"start {self.name}") == 1:
+            return Health(False, "the disk is gone", failed=True)
         return Health(True, "fine")
 
 
@@ -115,6 +118,14 @@ def test_an_actor_that_answers_no_probe_is_replaced():
         await until(lambda: STORY.count("start a") == 2 and ready(supervisor, "a"))
 
     supervise([spec("a", silent=True)], body)
+
+
+def test_a_component_that_says_it_has_failed_is_started_again():
+    async def body(supervisor):
+        await until(lambda: STORY.count("start a") == 2 and ready(supervisor, "a"))
+        assert supervisor.picture()["a"]["restarts"] == 1
+
+    supervise([spec("a", fails=True)], body)
 
 
 def test_killing_what_does_not_exist_names_what_does():
