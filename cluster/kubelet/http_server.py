@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server for the kubelet: GET only, one request per connection, streamed answers."""
+"""A small HTTP/1.1 server for the kubelet: GET only, one request a connection, streamed answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import parse_qs, unquote
 
 import httptools
@@ -55,10 +56,9 @@ class Connection(asyncio.Protocol):
         self._can_write.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_HEAD_TIMEOUT_S, transport.abort)
+        self._timer = loop.call_later(_HEAD_TIMEOUT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._size += len(data)
