@@ -30,7 +30,7 @@ MODULES = (
 """Where the components are; processes that will run one can import them beforehand."""
 
 DOMAIN = "cluster.local"
-CLIENT_PORT, PEER_PORT, API_PORT, DNS_PORT = 2379, 2380, 6443, 53
+CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 10250, 53
 
 
 @dataclass(frozen=True)
@@ -267,6 +267,7 @@ class _Wiring:
         kubelet = {
             "node_name": node.name,
             "node_ip": node.address,
+            "port": own_port(self._layout.nodes, node, KUBELET_PORT),
             "client": kubelet_client,
             "data_dir": self._shape.node_folder(node.name),
             "pod_cidr": f"127.{self._shape.network}.{index + 1}.0/24",
@@ -291,10 +292,14 @@ class _Wiring:
         return self._spec(node, "node", components, files)
 
 
+def own_port(placed: Sequence[Placed], one: Placed, port: int) -> int:
+    """Instances that share a machine's only address are told apart by port, ten apart."""
+    sharing = [other.name for other in placed if other.address == one.address]
+    return port + 10 * sharing.index(one.name)
+
+
 def store_address(members: Sequence[Placed], member: Placed, port: int) -> str:
-    """Members that share a machine's only address are told apart by port, ten apart."""
-    sharing = [other.name for other in members if other.address == member.address]
-    return f"{member.address}:{port + 10 * sharing.index(member.name)}"
+    return f"{member.address}:{own_port(members, member, port)}"
 
 
 def plan(shape: Shape, machines: Sequence[Machine]) -> Plan:

@@ -67,11 +67,11 @@ def _leave_ray(shape: Shape) -> None:
 
 
 def _reap_pods(shape: Shape) -> None:
-    from cluster.kubelet.runtimes import process
+    from cluster.kubelet.runtimes import reap
 
     nodes = Path(shape.path("nodes"))
     for node in sorted(os.listdir(nodes)) if nodes.exists() else []:
-        process.reap(str(nodes / node))
+        reap.reap(str(nodes / node))
 
 
 def _forget_kubeconfig(shape: Shape) -> None:

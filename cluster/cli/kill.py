@@ -21,7 +21,7 @@ def run(name: str, component: str, hold_s: float, power_off: bool) -> None:
     except ActorError as error:
         raise CommandError(str(error), hint=f"see `raykube status --name {name}`") from error
     if power_off:
-        from cluster.kubelet.runtimes import process
+        from cluster.kubelet.runtimes import reap
 
-        process.power_off(shape.node_folder(component))
+        reap.power_off(shape.node_folder(component))
     click.echo(f"{component} killed (process {pid})")

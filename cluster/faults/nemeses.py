@@ -11,7 +11,7 @@ from typing import Any
 
 from actors import control, discovery
 from actors.errors import NotFound
-from cluster.kubelet.runtimes import process
+from cluster.kubelet.runtimes import reap
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def kill_node(target: Target) -> str:
     """Power off: the kubelet, the proxy and every process of the node's pods."""
     node = "node-0"
     killed = _kill(target, node)
-    process.power_off(os.path.join(target.folder, "nodes", node))
+    reap.power_off(os.path.join(target.folder, "nodes", node))
     return f"{killed} and its pods"
 
 
