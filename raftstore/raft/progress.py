@@ -34,8 +34,8 @@ class Progress:
         self.probing, self.awaiting = True, False
 
     def restart(self) -> None:
-        """What was in flight may be lost: go back to what is known to have arrived."""
-        self.next = self.match + 1
+        """What was in flight may be lost: go back to what is known to have arrived, if anything."""
+        self.next = self.match + 1 if self.match else self.next
         self.probing, self.awaiting, self.sent_commit = True, False, 0
 
     def sent(self, last_index: int) -> None:

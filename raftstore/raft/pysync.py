@@ -187,7 +187,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
             self._SyncObj__setCurrentTerm(self.raftCurrentTerm, None)
         self._SyncObj__raftCommitIndex = max(applied.index, 1)
         self._SyncObj__raftLastApplied = max(applied.index, 1)
-        self._delay_election() if self._peers else self._expect_election(0.0)
+        self._expect_early_election()
 
     # ---- what others may ask
 
@@ -253,6 +253,8 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         self._SyncObj__connectedNodes.add(self._nodes[peer])
         if peer in self._progress:
             self._progress[peer].restart()
+        if self.leader is None:
+            self._expect_early_election()
 
     def link_down(self, peer: str) -> None:
         self._SyncObj__connectedNodes.discard(self._nodes[peer])
@@ -261,8 +263,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         """The peer's connection broke, so it may have died: only a hint, never a proof."""
         if peer == self.leader and not self.is_leader:
             self._leader_seen_s = float("-inf")
-            shortest_s = self._timing.election_timeout_s[0]
-            self._expect_election(self._randomness.uniform(0.05, 0.4) * shortest_s)
+            self._expect_early_election()
 
     # ---- messages
 
@@ -458,6 +459,14 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     def _delay_election(self) -> None:
         self._expect_election(self._SyncObj__generateRaftTimeout())
+
+    def _expect_early_election(self) -> None:
+        """There may be no leader: do not wait a whole timeout. A pre-vote disturbs nobody."""
+        if self._peers:
+            shortest_s = self._timing.election_timeout_s[0]
+            self._expect_election(self._randomness.uniform(0.05, 0.4) * shortest_s)
+        else:
+            self._expect_election(0.0)
 
     def _expect_election(self, delay_s: float) -> None:
         self._SyncObj__raftElectionDeadline = self._clock.now() + delay_s
