@@ -287,7 +287,8 @@ class Registry:
         self._prepare(new, old, subresource)
         await self._assign(new, old, attempt)
         name = old["metadata"]["name"]
-        self._refuse_invalid(name, validation.validate_update(new, old))
+        if subresource != "binding":
+            self._refuse_invalid(name, validation.validate_update(new, old))
         added = {
             k: v for k, v in self.strategy.claims(new).items() if k not in self.strategy.claims(old)
         }
@@ -295,14 +296,11 @@ class Registry:
         return new, old, deletion.is_finished(new, self.strategy)
 
     def _prepare(self, new: Object, old: Object, subresource: str) -> None:
-        prepare = {
-            "": self.strategy.prepare_update,
-            "status": self.strategy.prepare_status,
-            "finalize": getattr(self.strategy, "prepare_finalize", None),
-        }.get(subresource)
-        if prepare is not None:  # others (scale, binding) change what they mean to change
-            prepare(new, old)
-        else:
+        if subresource == "status":
+            self.strategy.prepare_status(new, old)
+        elif subresource == "finalize":
+            self.strategy.prepare_finalize(new, old)
+        elif subresource != "binding":  # which changes what clients may not: see apiserver
             self.strategy.prepare_update(new, old)
 
     def _check_identity(self, new: Object, old: Object) -> None:

@@ -48,10 +48,10 @@ class Watcher:
 
     def resume(self) -> None:
         """Deliver what has happened since the cursor, while the client takes it."""
+        if self.sequence < self._cache.first_sequence:
+            self.end(status.gone(f"too old resource version: {self.revision}"))
+            return
         while not self.caught_up and self._ready():
-            if self.sequence < self._cache.first_sequence:
-                self.end(status.gone(f"too old resource version: {self.revision}"))
-                return
             self._step(self._cache.changes_from(self.sequence, MAX_BATCH))
 
     def _step(self, changes: Sequence[Change]) -> None:

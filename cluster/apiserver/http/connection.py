@@ -344,6 +344,9 @@ class ChunkedStream:
         if not self.closed.done():
             self._transport.write(framed)
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def finish(self) -> None:
         """Called by the connection when the handler has returned."""
         for callback in self._callbacks:

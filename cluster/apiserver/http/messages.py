@@ -58,6 +58,10 @@ class Stream(Protocol):
         """Send bytes that `chunk` has framed already; they may be shared by many streams."""
         ...
 
+    def abort(self) -> None:
+        """Drop the connection: the client does not read what it asked for."""
+        ...
+
     async def drain(self) -> None:
         """Wait until the client has caught up. Raises ConnectionError if it went away."""
         ...

@@ -24,7 +24,8 @@ class Strategy:
     counts_generation = False
     returns_deleted = False
     """Whether a finished deletion is answered with the object instead of a Status."""
-    default_propagation = "Background"
+    creates_on_update = False
+    """Whether a PUT to a name that does not exist creates the object."""
     expires = False
     """Whether objects live under a lease (events)."""
 
@@ -52,6 +53,10 @@ class Strategy:
             keep(new, old, part)
         keep(new["metadata"], old["metadata"], "labels")
         keep(new["metadata"], old["metadata"], "ownerReferences")
+
+    def prepare_finalize(self, new: Object, old: Object) -> None:
+        """Only namespaces have `/finalize`."""
+        raise NotImplementedError
 
     def observed(self, obj: Object) -> Any:
         """The part whose changes generation counts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from cluster.machinery import resources
 from cluster.machinery.resources import Resource
 from cluster.storage.encoding import Object
@@ -44,6 +46,10 @@ class EventStrategy(Strategy):
         return found | {"source": source or obj.get("reportingComponent") or ""}
 
 
+class CreatableByUpdate(Strategy):
+    creates_on_update = True
+
+
 class SecretStrategy(Strategy):
     selectable = ("type",)
 
@@ -79,7 +85,7 @@ SERVED: dict[str, Strategy] = {
     "v1/pods": PodStrategy(),
     "v1/nodes": NodeStrategy(),
     "v1/services": ServiceStrategy(),
-    "v1/endpoints": Strategy(),
+    "v1/endpoints": CreatableByUpdate(),
     "v1/configmaps": Strategy(),
     "v1/secrets": SecretStrategy(),
     "v1/serviceaccounts": ServiceAccountStrategy(),
@@ -88,7 +94,7 @@ SERVED: dict[str, Strategy] = {
     "apps/v1/replicasets": ReplicaSetStrategy(),
     "apps/v1/controllerrevisions": Strategy(),
     "discovery.k8s.io/v1/endpointslices": EndpointSliceStrategy(),
-    "coordination.k8s.io/v1/leases": Strategy(),
+    "coordination.k8s.io/v1/leases": CreatableByUpdate(),
 }
 
 SUBRESOURCES: dict[str, frozenset[str]] = {
@@ -102,15 +108,17 @@ SUBRESOURCES: dict[str, frozenset[str]] = {
 
 
 def served() -> tuple[Resource, ...]:
-    """The resources that are kept, in the order of the table."""
-    return tuple(resources.find(name) for name in SERVED)
+    """The resources that are kept, in the order of the table, with what is served of each."""
+    return tuple(_trimmed(name) for name in SERVED)
+
+
+def _trimmed(name: str) -> Resource:
+    resource = resources.find(name)
+    wanted = SUBRESOURCES.get(name, frozenset())
+    kept = tuple(s for s in resource.subresources if s.name in wanted)
+    return dataclasses.replace(resource, subresources=kept)
 
 
 def strategy(resource: Resource) -> Strategy:
     """Of a served resource; KeyError for others."""
     return SERVED[f"{resource.api_version}/{resource.plural}"]
-
-
-def subresources(resource: Resource) -> frozenset[str]:
-    """The names of the subresources that are served."""
-    return SUBRESOURCES.get(f"{resource.api_version}/{resource.plural}", frozenset())

@@ -1,0 +1,112 @@
+"""The plugins, in upstream's order (AllOrderedPlugins), as far as they exist."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from cluster.apiserver.admission.chain import Plugin, Review
+from cluster.machinery import status
+
+PROTECTED_NAMESPACES = ("default", "kube-system", "kube-public")
+DEFAULT_SERVICE_ACCOUNT = "default"
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+FindServiceAccount = Callable[[str, str], Awaitable[dict[str, Any] | None]]
+
+
+def default_plugins(find_account: FindServiceAccount, toleration_s: int) -> Sequence[Plugin]:
+    """The chain of a server."""
+    return (
+        namespace_lifecycle,
+        service_account(find_account),
+        priority,
+        default_toleration_seconds(toleration_s),
+    )
+
+
+async def namespace_lifecycle(review: Review) -> None:
+    """The namespaces that everything needs cannot be deleted."""
+    if review.operation != "delete" or review.resource.plural != "namespaces":
+        return
+    if review.name in PROTECTED_NAMESPACES:
+        text = "this namespace may not be deleted"
+        raise status.forbidden(review.resource, review.name, text)
+
+
+def _new_pod(review: Review) -> dict[str, Any] | None:
+    if review.operation != "create" or review.subresource or review.resource.plural != "pods":
+        return None
+    return review.new
+
+
+def service_account(find: FindServiceAccount) -> Plugin:
+    """A pod runs as some account of its namespace, `default` unless it names another."""
+
+    async def admit(review: Review) -> None:
+        pod = _new_pod(review)
+        if pod is None or "kubernetes.io/config.mirror" in (
+            pod["metadata"].get("annotations") or {}
+        ):
+            return
+        spec = pod.setdefault("spec", {})
+        name = spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        account = await find(review.namespace, name)
+        if account is None and name != DEFAULT_SERVICE_ACCOUNT:
+            text = (
+                f"error looking up service account {review.namespace}/{name}: "
+                f'serviceaccount "{name}" not found'
+            )
+            raise status.forbidden(review.resource, review.name, text)
+        if account and not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = account["imagePullSecrets"]
+
+    return admit
+
+
+async def priority(review: Review) -> None:
+    """Until there are PriorityClasses, the two of the system are known and 0 is the default."""
+    pod = _new_pod(review)
+    if pod is None:
+        return
+    spec = pod.setdefault("spec", {})
+    classes = {
+        "system-node-critical": 2_000_001_000,
+        "system-cluster-critical": 2_000_000_000,
+    }
+    name = spec.get("priorityClassName")
+    if name and name not in classes:
+        text = f"no PriorityClass with name {name} was found"
+        raise status.forbidden(review.resource, review.name, text)
+    spec["priority"] = classes.get(name, 0)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
+def default_toleration_seconds(toleration_s: int) -> Plugin:
+    """Pods stay on a node that stopped answering for this long, unless they say otherwise."""
+
+    async def admit(review: Review) -> None:
+        pod = _new_pod(review)
+        if pod is None:
+            return
+        tolerations = pod["spec"].setdefault("tolerations", [])
+        for key in (NOT_READY, UNREACHABLE):
+            if not any(_tolerates(t, key) for t in tolerations):
+                tolerations.append(
+                    {
+                        "key": key,
+                        "operator": "Exists",
+                        "effect": "NoExecute",
+                        "tolerationSeconds": toleration_s,
+                    }
+                )
+
+    return admit
+
+
+def _tolerates(toleration: dict[str, Any], key: str) -> bool:
+    return toleration.get("key", "") in ("", key) and toleration.get("effect", "") in (
+        "",
+        "NoExecute",
+    )

@@ -1,0 +1,117 @@
+"""Request bodies: from bytes in three encodings to an object that its schema allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.apiserver.http.messages import Request
+from cluster.apiserver.negotiation import JSON, PROTOBUF, YAML, body_type
+from cluster.machinery import defaulting, schema, status, strict
+from cluster.machinery.codec import json_codec, protobuf, yaml_codec
+from cluster.machinery.errors import BadRequest
+
+Object = dict[str, Any]
+
+IGNORE, WARN, STRICT = "Ignore", "Warn", "Strict"
+MAX_WARNINGS = 20
+
+
+def field_validation(request: Request) -> str:
+    """The mode that the client asks for; Warn is the default since 1.27."""
+    mode = request.parameter("fieldValidation") or WARN
+    if mode not in (IGNORE, WARN, STRICT):
+        cause = status.Cause(
+            "FieldValueNotSupported",
+            f'Unsupported value: "{mode}": supported values: "Ignore", "Strict", "Warn"',
+            "fieldValidation",
+        )
+        raise status.invalid("CreateOptions.meta.k8s.io", "", [cause])
+    return mode
+
+
+def read(request: Request, api_version: str, kind: str) -> Object:
+    """The body as an object of this kind, checked, pruned and with defaults filled in."""
+    media_type = body_type(request.headers.get("content-type", ""))
+    obj = decode(request.body, media_type, kind)
+    require_kind(obj, api_version, kind)
+    doubles = _duplicates(request, media_type)
+    return conform(request, obj, doubles)
+
+
+def decode(body: bytes, media_type: str, kind: str) -> Object:
+    """Bytes to an object; 400 if they are malformed or there are none."""
+    if not body:
+        raise status.bad_request(f"the request body is empty (must be of type {kind})")
+    try:
+        if media_type == PROTOBUF:
+            return protobuf.decode(body)
+        return yaml_codec.decode(body) if media_type == YAML else json_codec.decode(body)
+    except BadRequest as error:
+        text = f"the object provided is unrecognized (must be of type {kind}): {error}"
+        raise status.bad_request(text) from error
+
+
+def require_kind(obj: Object, api_version: str, kind: str) -> None:
+    """400 unless the object says that it is what the path serves."""
+    for field in ("kind", "apiVersion"):
+        if not isinstance(obj.get(field), str) or not obj[field]:
+            shown = "Kind" if field == "kind" else "apiVersion"
+            raise status.bad_request(f"Object '{shown}' is missing in the request body")
+    if obj["apiVersion"] != api_version:
+        raise status.bad_request(
+            f"the API version in the data ({obj['apiVersion']}) does not match "
+            f"the expected API version ({api_version})"
+        )
+    if obj["kind"] != kind:
+        raise status.bad_request(
+            f'{obj["kind"]} in version "{api_version}" cannot be handled as a {kind}: '
+            f"the kind in the data ({obj['kind']}) does not match the expected kind ({kind})"
+        )
+
+
+def conform(request: Request, obj: Object, doubles: list[str]) -> Object:
+    """Types checked (400), unknown fields reported as the client wants and dropped, defaults in."""
+    api_version, kind = obj["apiVersion"], obj["kind"]
+    type_name = schema.type_for(api_version, kind)
+    if type_name is None:
+        raise status.bad_request(f'no kind "{kind}" is registered for version "{api_version}"')
+    wrong = strict.check_types(obj, type_name)
+    if wrong:
+        text = f'{kind} in version "{api_version}" cannot be handled as a {kind}: {wrong[0]}'
+        raise status.bad_request(text)
+    report(request, [*strict.check(obj, type_name), *doubles])
+    strict.prune(obj, type_name)
+    drop_nulls(obj)
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    defaulting.apply(obj)
+    return obj
+
+
+def report(request: Request, findings: list[str]) -> None:
+    """Strict: 400 with all of them; Warn: a warning header for each; Ignore: nothing."""
+    if not findings:
+        return
+    mode = field_validation(request)
+    if mode == STRICT:
+        raise status.bad_request(f"strict decoding error: {', '.join(findings)}")
+    if mode == WARN:
+        request.warnings.extend(findings[:MAX_WARNINGS])
+
+
+def _duplicates(request: Request, media_type: str) -> list[str]:
+    wanted = media_type == JSON and field_validation(request) != IGNORE
+    return strict.duplicate_fields(request.body) if wanted else []
+
+
+def drop_nulls(obj: Object) -> None:
+    """A null field is an absent field, as in Go's structs; values of maps are left alone."""
+    for key in [k for k, v in obj.items() if v is None]:
+        del obj[key]
+    for value in obj.values():
+        if isinstance(value, dict):
+            drop_nulls(value)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict):
+                    drop_nulls(item)
