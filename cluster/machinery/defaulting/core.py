@@ -1,0 +1,43 @@
+"""Defaults of namespaces, nodes, secrets and volumes (pkg/apis/core/v1/defaults.go)."""
+
+from __future__ import annotations
+
+from cluster.machinery.defaulting.values import Object, default, part
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def apply_namespace(obj: Object) -> None:
+    """Phase Active, and the label that selectors find it by."""
+    default(part(obj, "status"), "phase", "Active")
+    name = (obj.get("metadata") or {}).get("name")
+    if name:
+        part(obj["metadata"], "labels")[NAME_LABEL] = name
+
+
+def apply_node(obj: Object) -> None:
+    """Everything that the node has may be allocated."""
+    status = obj.get("status") or {}
+    if status.get("capacity") and status.get("allocatable") is None:
+        status["allocatable"] = dict(status["capacity"])
+
+
+def apply_secret(obj: Object) -> None:
+    """Type Opaque."""
+    default(obj, "type", "Opaque")
+
+
+def apply_persistent_volume(obj: Object) -> None:
+    """Retain, Filesystem, Pending."""
+    spec = part(obj, "spec")
+    default(spec, "persistentVolumeReclaimPolicy", "Retain")
+    default(spec, "volumeMode", "Filesystem")
+    if spec.get("hostPath") is not None:
+        spec["hostPath"].setdefault("type", "")
+    default(part(obj, "status"), "phase", "Pending")
+
+
+def apply_persistent_volume_claim(obj: Object) -> None:
+    """Filesystem, Pending."""
+    default(part(obj, "spec"), "volumeMode", "Filesystem")
+    default(part(obj, "status"), "phase", "Pending")
