@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raftstore.raft import wal as wal_module
+from raftstore.raft.wal import CorruptLog, Wal
+
+SMALL = 600
+
+
+def _filled(disk: Any, entries: int = 10, segment_bytes: int = SMALL) -> Wal:
+    wal = Wal.open(disk, "/wal", segment_bytes)
+    for index in range(1, entries + 1):
+        wal.append((b"x" * 100, index, 1))
+        wal.sync()
+    return wal
+
+
+def _paths(disk: Any) -> list[str]:
+    return [f"/wal/{name}" for name in disk.list("/wal")]
+
+
+def test_what_was_synced_survives_power_loss_and_the_rest_does_not(memory_disk: Any) -> None:
+    wal = _filled(memory_disk)
+    wal.set_state(7, "B")
+    wal.sync()
+    wal.append((b"late", 11, 7))
+    memory_disk.crash()
+    again = Wal.open(memory_disk, "/wal", SMALL)
+    assert [entry[1] for entry in again.entries] == list(range(1, 11))
+    assert (again.term, again.voted_for) == (7, "B")
+
+
+def test_a_sync_covers_all_changes_at_once(memory_disk: Any) -> None:
+    wal = _filled(memory_disk, 1, 1 << 20)
+    before = memory_disk.syncs
+    for index in range(2, 100):
+        wal.append((b"x", index, 1))
+    assert wal.durable_index == 1
+    wal.sync()
+    wal.sync()
+    assert memory_disk.syncs == before + 1
+    assert wal.durable_index == 99
+
+
+def test_truncation_and_reset_are_part_of_the_log(memory_disk: Any) -> None:
+    wal = _filled(memory_disk)
+    wal.truncate_from(5)
+    wal.append((b"new", 5, 2))
+    wal.sync()
+    assert Wal.open(memory_disk, "/wal", SMALL).entries[4:] == [(b"new", 5, 2)]
+    wal.reset(100, 3)
+    wal.sync()
+    assert Wal.open(memory_disk, "/wal", SMALL).entries == [(b"", 100, 3)]
+
+
+def test_t7_a_torn_tail_is_cut_off_and_writing_goes_on(memory_disk: Any) -> None:
+    wal = _filled(memory_disk)
+    last = _paths(memory_disk)[-1]
+    memory_disk.files[last].data[wal._offset : wal._offset + 4] = b"RKw1"
+    memory_disk.files[last].data[wal._offset + 4 : wal._offset + 90] = b"\x05" * 86
+    again = Wal.open(memory_disk, "/wal", SMALL)
+    assert again.repaired_bytes == 90
+    again.append((b"y", 11, 1))
+    again.sync()
+    memory_disk.crash()
+    assert Wal.open(memory_disk, "/wal", SMALL).last_index == 11
+
+
+def test_t7_damage_before_valid_frames_refuses_to_open(memory_disk: Any) -> None:
+    _filled(memory_disk, 10, 1 << 16)
+    [path] = _paths(memory_disk)
+    memory_disk.files[path].data[300] ^= 1
+    with pytest.raises(CorruptLog, match=r"damaged at byte \d+"):
+        Wal.open(memory_disk, "/wal", 1 << 16)
+
+
+def test_t7_damage_in_an_earlier_segment_refuses_to_open(memory_disk: Any) -> None:
+    _filled(memory_disk)
+    first = memory_disk.files[_paths(memory_disk)[0]]
+    first.data[len(first.data.rstrip(b"\0")) - 1] ^= 1
+    with pytest.raises(CorruptLog):
+        Wal.open(memory_disk, "/wal", SMALL)
+
+
+def test_a_missing_segment_refuses_to_open(memory_disk: Any) -> None:
+    _filled(memory_disk)
+    memory_disk.remove(_paths(memory_disk)[1])
+    with pytest.raises(CorruptLog, match="missing"):
+        Wal.open(memory_disk, "/wal", SMALL)
+
+
+def test_whole_segments_are_dropped_and_the_vote_outlives_them(memory_disk: Any) -> None:
+    wal = Wal.open(memory_disk, "/wal", SMALL)
+    wal.set_state(4, "C")
+    for index in range(1, 21):
+        wal.append((b"x" * 100, index, 4))
+        wal.sync()
+    files = len(_paths(memory_disk))
+    wal.forget_before(15)
+    assert wal.first_index == 15
+    assert len(_paths(memory_disk)) < files
+    again = Wal.open(memory_disk, "/wal", SMALL)
+    assert again.first_index <= 15
+    assert again.last_index == 20
+    assert (again.term, again.voted_for) == (4, "C")
+
+
+def test_a_failing_sync_is_not_swallowed(memory_disk: Any) -> None:
+    wal = _filled(memory_disk)
+    memory_disk.fails = True
+    wal.append((b"x", 11, 1))
+    with pytest.raises(OSError, match="sync failed"):
+        wal.sync()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(cut=st.integers(0, 3000), keep=st.integers(0, 3000), seed=st.integers(0, 99))
+def test_any_partial_write_of_the_last_frame_leaves_all_before_it(
+    memory_disk: Any, cut: int, keep: int, seed: int
+) -> None:
+    """The last frame reaches the disk with any of its bytes missing."""
+    memory_disk.files.clear()
+    wal = _filled(memory_disk, 5, 1 << 16)
+    start = wal._offset
+    wal.append((random.Random(seed).randbytes(2000), 6, 1))
+    wal.sync()
+    data = memory_disk.files[_paths(memory_disk)[0]].data
+    low, high = sorted((min(start + cut, wal._offset), min(start + keep, wal._offset)))
+    data[low:high] = bytes(high - low)
+    again = Wal.open(memory_disk, "/wal", 1 << 16)
+    assert again.last_index in (5, 6)
+    assert [e[1] for e in again.entries[:5]] == [1, 2, 3, 4, 5]
+
+
+def test_a_crash_while_a_segment_is_created_is_no_corruption(memory_disk: Any) -> None:
+    wal = _filled(memory_disk)
+    wal.set_state(3, "A")
+    wal.sync()
+    empty = memory_disk.open(f"/wal/{wal_module._name(wal._segment_number + 1)}", create=True)
+    empty.allocate(SMALL)
+    again = Wal.open(memory_disk, "/wal", SMALL)
+    again.append((b"x", 11, 1))
+    again.sync()
+    final = Wal.open(memory_disk, "/wal", SMALL)
+    assert (final.last_index, final.term, final.voted_for) == (11, 3, "A")
