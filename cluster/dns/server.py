@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _TCP_IDLE_TIMEOUT_S = 10.0
 _TCP_CONNECTIONS_MAX = 256
 _TCP_QUERIES_MAX = 100
+_ALIASES_MAX = 8
 
 
 class Responder:
@@ -31,7 +32,7 @@ class Responder:
         self._upstream = upstream
         self._rotation = 0
 
-    async def respond(self, data: bytes, *, tcp: bool) -> bytes | None:
+    async def respond(self, data: bytes, *, tcp: bool, aliases: int = 0) -> bytes | None:
         """None for what is no query, as answering strangers' noise helps nobody."""
         try:
             query = dnslib.DNSRecord.parse(data)
@@ -45,8 +46,8 @@ class Responder:
         message = self._from_zone(query)
         if message is None:
             return await self._forwarded(query, data, tcp=tcp)
-        if messages.is_alias_only(message):
-            await self._follow_alias(query, message)
+        if messages.is_alias_only(message) and aliases < _ALIASES_MAX:
+            await self._follow_alias(query, message, aliases + 1)
         if tcp:
             return bytes(message.pack())
         return messages.pack_for_udp(message, messages.udp_limit(query))
@@ -58,10 +59,10 @@ class Responder:
             return messages.failure(query, dnslib.RCODE.SERVFAIL)
         return messages.reply(query, known, self._rotation)
 
-    async def _follow_alias(self, query: Any, message: Any) -> None:
+    async def _follow_alias(self, query: Any, message: Any, aliases: int) -> None:
         """Stub resolvers do not ask again: what the alias stands for belongs in the answer."""
         wanted = messages.question(str(message.rr[0].rdata), query)
-        reply = await self.respond(bytes(wanted.pack()), tcp=True)
+        reply = await self.respond(bytes(wanted.pack()), tcp=True, aliases=aliases)
         if reply is not None:
             message.add_answer(*dnslib.DNSRecord.parse(reply).rr)
 

@@ -1,0 +1,328 @@
+"""The whole kubelet with real processes against a small API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.seams import system_seams
+from cluster.kubelet.kubelet import Kubelet
+from cluster.kubelet.runtimes.reap import reap
+
+Object = dict[str, Any]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="own file systems need root")
+
+
+class Rig:
+    """A kubelet on a data folder, and its API."""
+
+    def __init__(self, api: Any, data_dir: Path) -> None:
+        self.api = api
+        self.data_dir = data_dir
+        self.kubelet = Kubelet()
+
+    async def start(self, **more: Any) -> None:
+        self.kubelet = Kubelet()
+        config = {
+            "node_name": "node-1",
+            "node_ip": "127.78.1.1",
+            "client": {"servers": [self.api.url]},
+            "data_dir": str(self.data_dir),
+            "pod_cidr": "127.78.1.0/24",
+            "cluster_dns": "127.79.0.10",
+            "cluster_domain": "cluster.local",
+            "port": 0,
+            "backoff_initial_s": 0.2,
+            "capacity": {"cpu": "2", "memory": "4Gi"},
+        }
+        await self.kubelet.start(system_seams(), config | more)
+
+    def create(self, name: str, *command: str, **spec: Any) -> None:
+        container = {"name": "main", "image": "any", "command": list(command)}
+        container |= spec.pop("container", {})
+        obj = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "node-1", "containers": [container]} | spec,
+        }
+        self.api.put("pods", obj)
+
+    def pod(self, name: str) -> Any:
+        return self.api.get("pods", name, "default")
+
+    def delete(self, name: str, grace_s: int = 5) -> None:
+        obj = self.pod(name)
+        obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        obj["metadata"]["deletionGracePeriodSeconds"] = grace_s
+        self.api.put("pods", obj)
+
+    async def until(self, check: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(self.api.wait, check)
+
+    async def until_phase(self, name: str, phase: str) -> Object:
+        def check() -> Any:
+            found = self.pod(name)
+            return found if ((found or {}).get("status") or {}).get("phase") == phase else None
+
+        found: Object = await self.until(check)
+        return found
+
+    def condition(self, name: str, type_: str) -> str:
+        conditions = ((self.pod(name) or {}).get("status") or {}).get("conditions") or ()
+        return next((c["status"] for c in conditions if c["type"] == type_), "")
+
+    def reasons(self) -> set[str]:
+        return {o["reason"] for (r, _, _), o in list(self.api.objects.items()) if r == "events"}
+
+
+@pytest.fixture
+def rig(api: Any, tmp_path: Path) -> Any:
+    yield Rig(api, tmp_path / "node")
+    reap(str(tmp_path / "node"))
+
+
+def run(rig: Rig, test: Callable[[], Awaitable[None]], **config: Any) -> None:
+    async def whole() -> None:
+        await rig.start(**config)
+        try:
+            await asyncio.wait_for(test(), 40)
+        finally:
+            await rig.kubelet.stop()
+
+    asyncio.run(whole())
+
+
+def test_the_node_registers_itself_and_renews_its_lease(rig: Rig) -> None:
+    async def test() -> None:
+        node = await rig.until(lambda: (rig.api.get("nodes", "node-1") or {}).get("status"))
+        assert {c["type"]: c["status"] for c in node["conditions"]}["Ready"] == "True"
+        assert node["addresses"][0] == {"type": "InternalIP", "address": "127.78.1.1"}
+        assert node["capacity"]["cpu"] == "2"
+
+        def renewed() -> Any:
+            return (rig.api.get("leases", "node-1", "kube-node-lease") or {}).get("spec")
+
+        first = await rig.until(renewed)
+        await rig.until(lambda: renewed()["renewTime"] > first["renewTime"])
+
+    run(rig, test, lease_s=0.4)
+
+
+def test_a_pod_runs_reports_and_is_gone_after_its_deletion(rig: Rig) -> None:
+    async def test() -> None:
+        began_s = time.monotonic()
+        rig.create("a", "sleep", "1000")
+        pod = await rig.until_phase("a", "Running")
+        print(f"start took {time.monotonic() - began_s:.3f} s")
+        status = pod["status"]
+        assert status["podIP"] == "127.78.1.2"
+        (container,) = status["containerStatuses"]
+        assert (container["ready"], container["restartCount"]) == (True, 0)
+        assert container["imageID"] == "host://rootfs"
+        assert {c["type"]: c["status"] for c in status["conditions"]} == {
+            "PodReadyToStartContainers": "True",
+            "Initialized": "True",
+            "Ready": "True",
+            "ContainersReady": "True",
+            "PodScheduled": "True",
+        }
+        rig.delete("a")
+        await rig.until(lambda: rig.pod("a") is None)
+        await rig.until(lambda: {"Created", "Started", "Killing"} <= rig.reasons())
+        for _ in range(100):
+            if not os.listdir(rig.data_dir / "pods"):
+                break
+            await asyncio.sleep(0.02)
+        assert os.listdir(rig.data_dir / "pods") == []
+
+    run(rig, test)
+
+
+def test_init_containers_run_first_and_a_job_like_pod_ends(rig: Rig) -> None:
+    async def test() -> None:
+        init = [
+            {"name": "one", "image": "x", "command": ["sh", "-c", "echo 1 > $DIR/one"]},
+            {"name": "two", "image": "x", "command": ["sh", "-c", "test -e $DIR/one"]},
+        ]
+        folder = str(rig.data_dir.parent / "shared")
+        os.makedirs(folder)
+        volume = {"name": "v", "hostPath": {"path": folder}}
+        for container in init:
+            container |= {
+                "env": [{"name": "DIR", "value": "/shared"}],
+                "volumeMounts": [{"name": "v", "mountPath": "/shared"}],
+            }
+        rig.create("a", "true", initContainers=init, volumes=[volume], restartPolicy="Never")
+        pod = await rig.until_phase("a", "Succeeded")
+        states = [s["state"]["terminated"] for s in pod["status"]["initContainerStatuses"]]
+        assert [state["exitCode"] for state in states] == [0, 0]
+
+    if os.geteuid() != 0:
+        pytest.skip("volumes at their paths need root")
+    run(rig, test)
+
+
+def test_a_crashing_container_is_restarted_with_back_off(rig: Rig) -> None:
+    async def test() -> None:
+        rig.create("a", "sh", "-c", "exit 7")
+
+        def backing_off() -> Any:
+            status = (rig.pod("a").get("status") or {}).get("containerStatuses")
+            return status and "waiting" in status[0]["state"] and status[0]["restartCount"] >= 1
+
+        await rig.until(backing_off)
+        (container,) = rig.pod("a")["status"]["containerStatuses"]
+        assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        assert container["lastState"]["terminated"]["exitCode"] == 7
+        await rig.until(lambda: rig.pod("a")["status"]["containerStatuses"][0]["restartCount"] >= 3)
+        await rig.until(lambda: "BackOff" in rig.reasons())
+
+    run(rig, test)
+
+
+def test_environment_comes_from_config_maps_secrets_and_the_pod(rig: Rig) -> None:
+    config = {"metadata": {"name": "c", "namespace": "default"}, "data": {"K": "from-map"}}
+    secret = {"metadata": {"name": "s", "namespace": "default"}, "data": {"P": "cHc="}}
+    env = [
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "P", "valueFrom": {"secretKeyRef": {"name": "s", "key": "P"}}},
+        {"name": "ALL", "value": "$(K)-$(P)-$(IP)-$$(K)"},
+    ]
+
+    async def test() -> None:
+        rig.api.put("configmaps", config)
+        container = {"env": env, "envFrom": [{"configMapRef": {"name": "c"}}]}
+        container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+        command = ("sh", "-c", "echo $ALL; exit 1")
+        rig.create("a", *command, restartPolicy="Never", container=container)
+
+        def state() -> Any:
+            status = (rig.pod("a").get("status") or {}).get("containerStatuses")
+            return status and status[0]["state"].get("waiting")
+
+        await rig.until(lambda: (state() or {}).get("reason") == "CreateContainerConfigError")
+        assert state()["message"] == 'secret "s" not found'
+        rig.api.put("secrets", secret)
+        pod = await rig.until_phase("a", "Failed")
+        ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+        assert ended["message"] == "from-map-pw-127.78.1.2-$(K)\n"
+
+    run(rig, test)
+
+
+@needs_root
+def test_config_map_volumes_follow_their_source(rig: Rig) -> None:
+    config = {"metadata": {"name": "c", "namespace": "default"}, "data": {"k": "one"}}
+
+    async def test() -> None:
+        rig.api.put("configmaps", config)
+        container = {"volumeMounts": [{"name": "v", "mountPath": "/etc/conf"}]}
+        script = "until grep -q two /etc/conf/k; do sleep 0.05; done"
+        volumes = [{"name": "v", "configMap": {"name": "c"}}]
+        rig.create(
+            "a", "sh", "-c", script, container=container, volumes=volumes, restartPolicy="Never"
+        )
+        await rig.until_phase("a", "Running")
+        rig.api.put("configmaps", config | {"data": {"k": "two"}})
+        await rig.until_phase("a", "Succeeded")
+
+    run(rig, test)
+
+
+def test_readiness_follows_its_probe_and_liveness_restarts(rig: Rig) -> None:
+    flag = rig.data_dir.parent / "flag"
+    server = (
+        "import http.server,os;"
+        "http.server.HTTPServer((os.environ['IP'],8080),"
+        "http.server.SimpleHTTPRequestHandler).serve_forever()"
+    )
+    container = {
+        "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 0.1},
+        "livenessProbe": {
+            "exec": {"command": ["test", "!", "-e", str(flag)]},
+            "periodSeconds": 0.2,
+            "failureThreshold": 2,
+        },
+        "volumeMounts": [{"name": "v", "mountPath": str(flag.parent)}],
+    }
+    volumes = [{"name": "v", "hostPath": {"path": str(flag.parent)}}]
+
+    async def test() -> None:
+        rig.create("a", sys.executable, "-c", server, container=container, volumes=volumes)
+        await rig.until(lambda: rig.condition("a", "Ready") == "False")
+        await rig.until(lambda: rig.condition("a", "Ready") == "True")
+        flag.touch()
+        await rig.until(lambda: rig.pod("a")["status"]["containerStatuses"][0]["restartCount"] >= 1)
+        flag.unlink()
+        await rig.until(lambda: rig.condition("a", "Ready") == "True")
+        await rig.until(lambda: "Unhealthy" in rig.reasons())
+
+    run(rig, test)
+
+
+def test_a_pod_that_does_not_fit_is_refused(rig: Rig) -> None:
+    async def test() -> None:
+        resources = {"resources": {"requests": {"cpu": "3"}}}
+        rig.create("big", "sleep", "1", container=resources)
+        pod = await rig.until_phase("big", "Failed")
+        assert pod["status"]["reason"] == "OutOfcpu"
+        rig.create("elsewhere", "sleep", "1", nodeSelector={"zone": "b"})
+        pod = await rig.until_phase("elsewhere", "Failed")
+        assert pod["status"]["reason"] == "NodeAffinity"
+
+    run(rig, test)
+
+
+def test_a_restarted_kubelet_adopts_its_pods_and_ends_deleted_ones(rig: Rig) -> None:
+    async def test() -> None:
+        for name in ("stays", "goes"):
+            rig.create(name, "sleep", "1000")
+            await rig.until_phase(name, "Running")
+        before = rig.pod("stays")["status"]["containerStatuses"][0]
+        goes = rig.pod("goes")["metadata"]["uid"]
+        await rig.kubelet.stop()
+        rig.api.put("pods", rig.pod("goes"), "DELETED")
+        await rig.start()
+        for _ in range(500):
+            if not os.path.exists(rig.data_dir / "pods" / goes):
+                break
+            await asyncio.sleep(0.02)
+        assert not os.path.exists(rig.data_dir / "pods" / goes)
+        after = rig.pod("stays")["status"]["containerStatuses"][0]
+        assert after["containerID"] == before["containerID"]
+        assert (after["restartCount"], after["ready"]) == (0, True)
+
+    run(rig, test)
+
+
+def test_pre_stop_runs_before_the_end_and_the_grace_period_is_kept(rig: Rig) -> None:
+    stamp = rig.data_dir.parent / "stamp"
+    hook = {"preStop": {"exec": {"command": ["touch", str(stamp)]}}}
+    container = {
+        "lifecycle": hook,
+        "volumeMounts": [{"name": "v", "mountPath": str(rig.data_dir.parent)}],
+    }
+    volumes = [{"name": "v", "hostPath": {"path": str(rig.data_dir.parent)}}]
+
+    async def test() -> None:
+        command = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+        rig.create("a", *command, container=container, volumes=volumes)
+        await rig.until_phase("a", "Running")
+        await asyncio.sleep(0.2)
+        began_s = time.monotonic()
+        rig.delete("a", grace_s=2)
+        await rig.until(lambda: rig.pod("a") is None)
+        assert 1.8 < time.monotonic() - began_s < 4
+        assert stamp.exists()
+
+    run(rig, test)
