@@ -82,6 +82,7 @@ class _Exchange(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._complete = False
+        self._ends_with_connection = True
         self._paused = False
         self.status = 0
 
@@ -93,6 +94,8 @@ class _Exchange(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.head.done():
             self.head.set_exception(KubeletError("the kubelet closed the connection"))
+        if exc is None and self.status and self._ends_with_connection:
+            self._complete = True
         self._queue.put_nowait(None)
 
     def data_received(self, data: bytes) -> None:
@@ -100,6 +103,10 @@ class _Exchange(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._transport.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._ends_with_connection = False
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()

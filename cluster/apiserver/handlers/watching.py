@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers import parameters
@@ -99,7 +100,8 @@ class _Session:
     def __init__(
         self, call: Call, shaper: Shaper, entries: Sequence[Entry], revision: int, marked: bool
     ) -> None:
-        self._call, self._shaper, self._entries = call, shaper, entries
+        self.shaper = shaper
+        self._call, self._entries = call, entries
         self._revision, self._marked = revision, marked
         self._bookmarks = call.request.flag("allowWatchBookmarks")
         self._error: ApiError | None = None
@@ -114,10 +116,10 @@ class _Session:
 
     def deliver(self, selected: Sequence[Selected]) -> None:
         assert self._stream is not None
-        make, frames = self._shaper.frame, []
+        make, frames = self.shaper.frame, []
         for type_, change in selected:
-            frames.append(change.frame(self._shaper.form, type_, make))
-            self._shaper.sent()
+            frames.append(change.frame(self.shaper.form, type_, make))
+            self.shaper.sent()
         self._stream.write_chunks(b"".join(frames))
 
     def end(self, error: ApiError) -> None:
@@ -148,13 +150,13 @@ class _Session:
         while batch := list(islice(entries, INITIAL_BATCH)):
             frames = []
             for entry in batch:
-                frames.append(self._shaper.frame("ADDED", entry.data))
-                self._shaper.sent()
+                frames.append(self.shaper.frame("ADDED", entry.data))
+                self.shaper.sent()
             stream.write_chunks(b"".join(frames))
             await stream.drain()
         self._entries = ()
         if self._marked and self._bookmarks:
-            stream.write_chunks(self._shaper.bookmark(self._revision, initial_end=True))
+            stream.write_chunks(self.shaper.bookmark(self._revision, initial_end=True))
 
     async def _last(self) -> None:
         """Wait for whatever ends the watch, with bookmarks on the way."""
@@ -162,16 +164,15 @@ class _Session:
         clock = self._call.context.seams.clock
         end_s = clock.now() + self._timeout_s()
         loop = asyncio.get_running_loop()
-        ends: list[asyncio.Future[object]] = [
+        ends = [
             loop.create_task(self._ended.wait()),
             loop.create_task(self._call.context.draining.wait()),
         ]
         try:
             while (left_s := end_s - clock.now()) > 0:
                 timer = loop.create_task(clock.sleep(self._next_mark_s(left_s)))
-                done, _ = await asyncio.wait(
-                    [*ends, self._stream.closed, timer], return_when=asyncio.FIRST_COMPLETED
-                )
+                waited: list[asyncio.Future[Any]] = [*ends, self._stream.closed, timer]
+                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 timer.cancel()
                 if done != {timer}:
                     return
@@ -196,7 +197,7 @@ class _Session:
         watcher = self.watcher
         if self._bookmarks and watcher is not None and watcher.caught_up:
             revision = max(self._call.context.feed.revision, self._revision)
-            self._stream.write_chunks(self._shaper.bookmark(revision))
+            self._stream.write_chunks(self.shaper.bookmark(revision))
 
     async def _say_why(self, stream: Stream, error: status.ApiError) -> None:
         """Tell why it ends; a client that does not read is dropped instead of waited for."""

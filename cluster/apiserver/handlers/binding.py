@@ -1,0 +1,77 @@
+"""POST pods/NAME/binding and pods/NAME/eviction, the two verbs that pods have of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from cluster.apiserver import bodies
+from cluster.apiserver.bodies import Object
+from cluster.apiserver.context import Call
+from cluster.apiserver.handlers import deleting
+from cluster.apiserver.handlers.writing import place
+from cluster.apiserver.http.messages import Response
+from cluster.machinery import meta, status
+from cluster.machinery.codec import json_codec
+from cluster.machinery.status import Cause
+
+
+async def bind(call: Call) -> Response:
+    """Assign a pod to a node, once: 409 if it has one already or is being deleted."""
+    binding = bodies.read(call.request, "v1", "Binding")
+    place(call, binding)
+    name = call.target.name or binding["metadata"].get("name", "")
+    if binding["metadata"].setdefault("name", name) != name:
+        raise status.bad_request("the name of the binding does not match the name on the URL")
+    node = _node(binding, name)
+
+    async def change(pod: Object) -> Object:
+        _refuse_bound(call, pod)
+        pod["spec"]["nodeName"] = node
+        annotations = binding["metadata"].get("annotations")
+        if annotations:
+            pod["metadata"].setdefault("annotations", {}).update(annotations)
+        condition = {"type": "PodScheduled", "status": "True"}
+        meta.set_condition(pod, condition, call.context.seams.clock.wall())
+        return pod
+
+    await call.registry.update(
+        call.namespace, name, change, subresource="binding", dry_run=call.dry_run
+    )
+    return Response(201, json_codec.encode(status.success() | {"code": 201}))
+
+
+def _node(binding: Object, name: str) -> str:
+    target = binding.get("target") or {}
+    if target.get("kind", "") not in ("", "Node"):
+        message = f'Unsupported value: "{target["kind"]}": supported values: "Node", ""'
+        cause = Cause("FieldValueNotSupported", message, "target.kind")
+        raise status.invalid("Binding", name, [cause])
+    if not target.get("name"):
+        cause = Cause("FieldValueRequired", "Required value", "target.name")
+        raise status.invalid("Binding", name, [cause])
+    return str(target["name"])
+
+
+def _refuse_bound(call: Call, pod: Object) -> None:
+    name = pod["metadata"]["name"]
+    resource = "pods/binding"
+    if pod["metadata"].get("deletionTimestamp"):
+        text = f"pod {name} is being deleted, cannot be assigned to a host"
+        raise status.conflict(resource, name, text)
+    node = pod["spec"].get("nodeName")
+    if node:
+        text = f'pod {name} is already assigned to node "{node}"'
+        raise status.conflict(resource, name, text)
+
+
+async def evict(call: Call) -> Response:
+    """Delete a pod with the eviction's own delete options."""
+    eviction = bodies.read(call.request, "policy/v1", "Eviction")
+    place(call, eviction)
+    if eviction["metadata"].get("name", call.target.name) != call.target.name:
+        raise status.bad_request("name in URL does not match name in Eviction object")
+    options = deleting.parse_options(eviction.get("deleteOptions") or {})
+    if call.dry_run:
+        options = dataclasses.replace(options, dry_run=True)
+    await call.registry.delete(call.namespace, call.target.name, options)
+    return Response(201, json_codec.encode(status.success() | {"code": 201}))
