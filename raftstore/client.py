@@ -177,10 +177,10 @@ class StoreClient:
 
     async def lease_keep_alive(self, lease_id: int) -> Lease:
         """Raises LeaseNotFound if it has expired."""
-        return Lease(*await self._repeat("keep_alive", [lease_id]))
+        return _lease(await self._repeat("keep_alive", [lease_id]))
 
     async def lease_time_to_live(self, lease_id: int) -> Lease:
-        return Lease(*await self._repeat("ttl", [lease_id]))
+        return _lease(await self._repeat("ttl", [lease_id]))
 
     # ---- members
 
@@ -299,6 +299,11 @@ class StoreClient:
     def _redirect(self, connection: ServerConnection, address: str) -> None:
         if self._connector is not None:
             self._connector.leave(connection, address)
+
+
+def _lease(answer: Sequence[Any]) -> Lease:
+    lease_id, ttl_s, granted_s, keys = answer
+    return Lease(lease_id, ttl_s, granted_s, tuple(keys))
 
 
 class _Restart(Exception):

@@ -15,6 +15,7 @@ from actors.seams.network import Listener
 from raftstore import wire
 from raftstore.batcher import Batcher
 from raftstore.errors import InvalidRequest, NoSpace, NotLeader, StoreError, Unavailable
+from raftstore.identity import Organizations, own_organizations
 from raftstore.lease import Lessor
 from raftstore.mvcc import machine, txn
 from raftstore.mvcc.machine import NO_CLIENT, Request
@@ -66,20 +67,25 @@ class Member:
         self._quota_bytes = config.get("quota_bytes", DEFAULT_QUOTA_BYTES)
         self._watch_progress_s = config.get("watch_progress_s", WATCH_PROGRESS_S)
         server_tls, client_tls = _contexts(config.get("tls"))
-        node = self._node = self._make_node(config, server_tls, client_tls)
+        allowed = own_organizations(config.get("tls"))
+        node = self._node = self._make_node(config, server_tls, client_tls, allowed)
         self._batcher = Batcher(node.propose, self._leader_address)
         self._lessor = Lessor(seams.clock, lambda: self._state.machine.leases, self._revoke)
         self._state.machine.on_lease = self._lessor.changed
         await node.start(seams)
         host, port = split_address(config["client_address"])
         self._listener = await seams.network.listen(
-            host, port, lambda: Connection(self, self._connections), tls=server_tls
+            host, port, lambda: Connection(self, self._connections, allowed), tls=server_tls
         )
         self._address = config["client_address"]
         self._report_progress()
 
     def _make_node(
-        self, config: Config, server: ssl.SSLContext | None, client: ssl.SSLContext | None
+        self,
+        config: Config,
+        server: ssl.SSLContext | None,
+        client: ssl.SSLContext | None,
+        allowed: Organizations,
     ) -> RaftNode:
         shortest_s, longest_s = config.get("election_timeout_s", (0.8, 1.6))
         defaults = SnapshotPolicy()
@@ -95,6 +101,7 @@ class Member:
             ),
             client_address=config["client_address"],
             tls=(server, client) if server is not None and client is not None else None,
+            allowed=allowed,
             on_leadership=self._leadership_changed,
             on_fatal=self._failed,
         )

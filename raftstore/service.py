@@ -7,18 +7,21 @@ A watch is answered by batches under its id until it is cancelled or ends with a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from raftstore import errors, wire
 from raftstore.errors import InvalidRequest, StoreError
 from raftstore.framing import FrameProtocol
+from raftstore.identity import Organizations, is_allowed
 from raftstore.mvcc.machine import Request
 from raftstore.watch import Watcher, WatchHub
 
 MAX_REQUEST_BYTES = 16 << 20
 MAX_PENDING = 10_000
 MAX_WATCHES = 10_000
+_logger = logging.getLogger(__name__)
 
 Answer = Callable[[bytes], None]
 
@@ -49,9 +52,11 @@ class Connection(FrameProtocol):
 
     max_frame_bytes = MAX_REQUEST_BYTES
 
-    def __init__(self, backend: Backend, connections: set[Connection]) -> None:
+    def __init__(
+        self, backend: Backend, connections: set[Connection], allowed: Organizations
+    ) -> None:
         super().__init__()
-        self._backend, self._connections = backend, connections
+        self._backend, self._connections, self._allowed = backend, connections, allowed
         self._pending = 0
         self._paused = False
         self._watchers: dict[int, Watcher] = {}
@@ -70,6 +75,9 @@ class Connection(FrameProtocol):
 
     def opened(self) -> None:
         self._connections.add(self)
+        if self.transport is not None and not is_allowed(self.transport, self._allowed):
+            _logger.warning("refused a client: its certificate is not of the store's users")
+            self.abort()
 
     def closed(self, error: Exception | None) -> None:
         self._connections.discard(self)

@@ -118,7 +118,7 @@ class MemoryStore:
         if lease_id not in leases:
             return Lease(lease_id, -1, 0)
         ttl_s = leases.ttl_s(lease_id)
-        return Lease(lease_id, ttl_s, ttl_s, leases.keys(lease_id))
+        return Lease(lease_id, ttl_s, ttl_s, tuple(leases.keys(lease_id)))
 
     async def status(self) -> list[MemberStatus]:
         store = self._machine.store

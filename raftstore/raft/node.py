@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from actors.seams import Seams
 from actors.seams.clock import TimerHandle
+from raftstore.identity import Organizations
 from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position, SafetyViolation
 from raftstore.raft.install import SnapshotReceiver, SnapshotSender
@@ -65,6 +66,7 @@ class RaftNode:
         policy: SnapshotPolicy,
         client_address: str,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None,
+        allowed: Organizations,
         on_leadership: Callable[[], None],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
@@ -78,7 +80,7 @@ class RaftNode:
             silenced=self._silenced,
             flushed=self.kick,
         )
-        self.transport = PeerTransport(name, peers, client_address, events, tls)
+        self.transport = PeerTransport(name, peers, client_address, events, tls, allowed)
         self._members = sorted(peers)
         self._held: list[tuple[str, Message]] = []
         self._rounds = ReadRounds(name, self._members, self._ask)

@@ -17,6 +17,7 @@ from actors.seams import Seams
 from actors.seams.network import Listener
 from raftstore.errors import InvalidRequest
 from raftstore.framing import FrameProtocol
+from raftstore.identity import Organizations, is_allowed
 
 MAX_BUFFERED_BYTES = 32 << 20
 BACK_OFF_S = (0.05, 1.0)
@@ -57,6 +58,9 @@ class Incoming(FrameProtocol):
 
     def opened(self) -> None:
         self._owner.incoming.add(self)
+        if self.transport is not None and not is_allowed(self.transport, self._owner.allowed):
+            _logger.warning("refused a link: its certificate is not of the store's members")
+            self.abort()
 
     def received(self, message: Any) -> None:
         if not self._peer:
@@ -124,8 +128,10 @@ class PeerTransport:
         client_address: str,
         events: Events,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None,
+        allowed: Organizations,
     ) -> None:
         self.name, self.peers, self.events = name, dict(peers), events
+        self.allowed = allowed
         self.cluster = ",".join(sorted(self.peers))
         self.client_addresses = {name: client_address}
         self.incoming: set[Incoming] = set()
