@@ -62,7 +62,8 @@ def shrink_old(deployment: Object, new: Object, old: Sequence[Object]) -> Sizes:
         taken = max(0, min(spare, broken))
         sizes[item["metadata"]["name"]] -= taken
         spare -= taken
-    spare = sum(counted(s, "availableReplicas") for s in [new, *old]) - least
+    # Where a set was just shrunk, its status still counts pods that are about to go.
+    spare = sum(min(wanted(s), counted(s, "availableReplicas")) for s in [new, *old]) - least
     for item in by_age(old):
         taken = max(0, min(spare, sizes[item["metadata"]["name"]]))
         sizes[item["metadata"]["name"]] -= taken
