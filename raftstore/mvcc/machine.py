@@ -16,7 +16,18 @@ from raftstore.mvcc.leases import LeaseTable
 from raftstore.mvcc.sessions import Sessions
 from raftstore.mvcc.store import MvccStore
 from raftstore.mvcc.txn import Plan, Transaction
-from raftstore.types import ALL_FROM, Delete, Event, KeyValue, Range, Txn, TxnResult
+from raftstore.types import (
+    ALL_FROM,
+    Delete,
+    DeleteResult,
+    Event,
+    KeyValue,
+    Put,
+    PutResult,
+    Range,
+    Txn,
+    TxnResult,
+)
 from raftstore.wire import Kind
 
 NO_CLIENT = 0
@@ -43,8 +54,8 @@ class Machine:
         self.on_lease: Callable[[int, bool], None] = lambda lease_id, exists: None
         self._on_revision = on_revision
         self._executors: dict[int, Callable[..., Any]] = {
-            Kind.PUT: self._put,
-            Kind.DELETE: self._delete,
+            Kind.PUT: self._write,
+            Kind.DELETE: self._write,
             Kind.TXN: self._txn,
             Kind.COMPACT: self._compact,
             Kind.LEASE_GRANT: self._grant,
@@ -87,28 +98,30 @@ class Machine:
         except StoreError as error:
             return wire.failure(error)
 
-    def _put(self, operation: Sequence[Any]) -> Any:
-        put = wire.decode_op(operation)
-        return self._run(Txn((), (put,))).responses[0]
-
-    _delete = _put
+    def _write(self, operation: Sequence[Any]) -> PutResult | DeleteResult:
+        op = wire.decode_op(operation)
+        assert isinstance(op, Put | Delete)
+        transaction = Transaction(self.store)
+        result = transaction.run_one(op, self.leases)
+        self._tell(transaction.events)
+        return result
 
     def _txn(self, operation: Sequence[Any]) -> TxnResult:
         request = wire.decode_op(operation)
         assert isinstance(request, Txn)
-        return self._run(request)
-
-    def _run(self, request: Txn) -> TxnResult:
         txn.check(request)
         return self._commit(txn.plan(self.store, request, self.leases))
 
     def _commit(self, plan: Plan) -> TxnResult:
         transaction = Transaction(self.store)
         result = transaction.run(plan)
-        if transaction.events:
-            self.leases.follow(transaction.events)
-            self._on_revision(self.store.revision, transaction.events)
+        self._tell(transaction.events)
         return result
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        if events:
+            self.leases.follow(events)
+            self._on_revision(self.store.revision, events)
 
     def _compact(self, operation: Sequence[Any]) -> int:
         self.store.compact(operation[1])

@@ -143,10 +143,15 @@ def plan(store: MvccStore, txn: Txn, leases: Collection[int]) -> Plan:
             continue
         if isinstance(op, Range):
             store.check_readable(op.revision)
-        elif isinstance(op, Put) and op.lease and op.lease not in leases:
-            raise LeaseNotFound(f"lease {op.lease} does not exist")
+        elif isinstance(op, Put):
+            _check_lease(op, leases)
         operations.append(op)
     return Plan(succeeded, operations)
+
+
+def _check_lease(put: Put, leases: Collection[int]) -> None:
+    if put.lease and put.lease not in leases:
+        raise LeaseNotFound(f"lease {put.lease} does not exist")
 
 
 _MISSING = KeyValue(b"", b"", 0, 0, 0)
@@ -174,6 +179,17 @@ class Transaction:
         if self.events:
             self._store.commit([event.kv for event in self.events])
         return self._stamped(result, self._store.revision)
+
+    def run_one(self, op: Put | Delete, leases: Collection[int]) -> PutResult | DeleteResult:
+        """A single write, without the cost of a plan. Raises InvalidRequest, LeaseNotFound."""
+        if not op.key:
+            raise InvalidRequest("key must not be empty")
+        if isinstance(op, Put):
+            _check_lease(op, leases)
+        result = self._put(op) if isinstance(op, Put) else self._delete(op)
+        if self.events:
+            self._store.commit([event.kv for event in self.events])
+        return result._replace(revision=self._store.revision)
 
     def _run(self, plan: Plan) -> TxnResult:
         return TxnResult(0, plan.succeeded, [self._execute(op) for op in plan.operations])

@@ -144,11 +144,8 @@ def test_health_is_ready_when_a_leader_is_known_and_all_is_applied(tmp_path: pat
             assert facts["term"] >= 1
         assert (await store.members[store.leader()].health()).facts["revision"] == result.revision
         await store.stop(*[n for n in store.names if n != store.leader()])
-        while (
-            (await store.members[store.names[0]].health()).ready
-            if store.members.get(store.names[0])
-            else any([(await m.health()).ready for m in store.members.values()])
-        ):
+        [last] = store.members.values()
+        while (await last.health()).ready:
             await asyncio.sleep(0.05)
 
     run(tmp_path, 3, scenario)
