@@ -30,9 +30,10 @@ async def logs(call: Call) -> Response | None:
     except KubeletError as error:
         raise status.internal_error(f"Get https://{host}:{port}{path}: {error}") from error
     try:
-        return await _pass_on(call, answer)
+        await _pass_on(call, answer)
     finally:
         answer.close()
+    return None
 
 
 async def _pass_on(call: Call, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""PATCH: JSON, merge and strategic merge patches, on the newest version, tried again on conflict."""
+"""PATCH: JSON, merge and strategic merge patches, made on the newest version of the object."""
 
 from __future__ import annotations
 

@@ -201,7 +201,9 @@ class HttpConnection(asyncio.Protocol):
         self._stream = None
         response = await self._handler(request)
         stream = cast(ChunkedStream | None, self._stream)
-        if stream is not None:
+        if stream is not None and response is not None:
+            stream.abort()  # it failed half way: a clean end would hide that
+        elif stream is not None:
             stream.finish()
         elif response is not None:
             self._write(response, keep_alive, request.method == "HEAD")

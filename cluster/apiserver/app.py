@@ -1,0 +1,152 @@
+"""From a request to an answer: who asks, may they, what for, and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+
+from cluster.apiserver import errors, routing
+from cluster.apiserver.authentication import User, user_of
+from cluster.apiserver.authorization import Attributes, Authorizer, refusal
+from cluster.apiserver.context import Call, Context, Kept
+from cluster.apiserver.handlers import (
+    binding,
+    deleting,
+    logs,
+    patching,
+    reading,
+    scaling,
+    watching,
+    writing,
+)
+from cluster.apiserver.http.messages import Request, Response
+from cluster.apiserver.routing import Target
+from cluster.machinery import status
+
+REQUEST_TIMEOUT_S = 60.0
+MAX_WARNING_CHARS = 256
+Page = Callable[[Request], Response | None]
+Handler = Callable[[Call], Awaitable[Response | None]]
+
+HANDLERS: dict[tuple[str, str], Handler] = {
+    ("", "get"): reading.get,
+    ("", "list"): reading.list_,
+    ("", "watch"): watching.watch,
+    ("", "create"): writing.create,
+    ("", "update"): writing.update,
+    ("", "patch"): patching.patch,
+    ("", "delete"): deleting.delete,
+    ("", "deletecollection"): deleting.delete_collection,
+    ("status", "get"): reading.get,
+    ("status", "update"): writing.update,
+    ("status", "patch"): patching.patch,
+    ("scale", "get"): scaling.get,
+    ("scale", "update"): scaling.update,
+    ("scale", "patch"): scaling.patch,
+    ("finalize", "update"): writing.update,
+    ("binding", "create"): binding.bind,
+    ("eviction", "create"): binding.evict,
+    ("log", "get"): logs.logs,
+}
+STREAMING = frozenset({("", "watch"), ("log", "get")})
+ON_COLLECTIONS = frozenset({"list", "create", "deletecollection"})
+BINDINGS = "v1/bindings"
+PODS = "v1/pods"
+
+
+class App:
+    """`pages` answer paths that are not resources, each None for what is not theirs."""
+
+    def __init__(self, context: Context, authorizer: Authorizer, pages: Sequence[Page]) -> None:
+        self._context, self._authorizer, self._pages = context, authorizer, tuple(pages)
+
+    async def handle(self, request: Request) -> Response | None:
+        """Never raises, except for cancellation."""
+        clock = self._context.seams.clock
+        started_s = clock.now()
+        target = routing.parse(request.method, request.path, request.flag)
+        try:
+            response = await self._answer(request, target)
+        except Exception as error:
+            response = errors.to_response(errors.to_api_error(error))
+        verb = target.verb if target else request.method.lower()
+        resource = target.plural if target and target.resource_key in self._context.kept else ""
+        code = response.status if response is not None else 200
+        self._context.metrics.observe(verb, resource, code, clock.now() - started_s)
+        return None if response is None else _finished(request, response)
+
+    async def _answer(self, request: Request, target: Target | None) -> Response | None:
+        user = user_of(request.peer_certificate)
+        asked = Attributes(user, request.method, request.path, target)
+        if not await self._authorizer.allowed(asked):
+            raise refusal(asked)
+        if target is None:
+            return self._page(request)
+        return await self._resource(request, target, user)
+
+    def _page(self, request: Request) -> Response:
+        for page in self._pages:
+            response = page(request)
+            if response is None:
+                continue
+            if request.method not in ("GET", "HEAD"):
+                raise status.failure(
+                    405, "MethodNotAllowed", "the server does not allow this method"
+                )
+            return response
+        raise status.path_not_found()
+
+    async def _resource(self, request: Request, target: Target, user: User) -> Response | None:
+        handler, kept = self._find(target)
+        call = Call(self._context, request, target, kept, user)
+        if (target.subresource, target.verb) in STREAMING:
+            return await handler(call)
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return await handler(call)
+
+    def _find(self, target: Target) -> tuple[Handler, Kept]:
+        """404 for what does not exist, 405 for what cannot be done to it."""
+        if target.resource_key == BINDINGS and not target.name and target.verb == "create":
+            return binding.bind, self._context.find(PODS)
+        kept = self._context.kept.get(target.resource_key)
+        if kept is None or not self._has(kept, target):
+            raise status.path_not_found()
+        handler = HANDLERS.get((target.subresource, target.verb))
+        if handler is None or not self._placed(kept, target):
+            raise status.failure(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+                {"kind": target.plural, "group": target.group},
+            )
+        return handler, kept
+
+    def _has(self, kept: Kept, target: Target) -> bool:
+        named_without_namespace = kept.resource.namespaced and target.name and not target.namespace
+        namespaced = bool(target.namespace) and target.plural != "namespaces"
+        if named_without_namespace or (namespaced and not kept.resource.namespaced):
+            return False
+        return not target.subresource or kept.resource.subresource(target.subresource) is not None
+
+    def _placed(self, kept: Kept, target: Target) -> bool:
+        """Whether the verb suits a path with, or without, a name and a namespace."""
+        if target.subresource or target.verb == "watch":
+            return True
+        if (target.verb in ON_COLLECTIONS) == bool(target.name):
+            return False
+        across = kept.resource.namespaced and not target.namespace
+        return not across or target.verb == "list"
+
+
+def _finished(request: Request, response: Response) -> Response:
+    headers = dict(response.headers)
+    headers.setdefault("Cache-Control", "no-cache, private")
+    if request.warnings:
+        headers["Warning"] = ", ".join(f'299 - "{_quoted(w)}"' for w in request.warnings)
+    return dataclasses.replace(response, headers=headers)
+
+
+def _quoted(text: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in text[:MAX_WARNING_CHARS])
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

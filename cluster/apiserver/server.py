@@ -1,0 +1,255 @@
+"""The component: puts the parts of an API server together, starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+from typing import Any
+
+from actors.component import Config, Health
+from actors.seams import Seams
+from actors.tls import server_context
+from cluster.apiserver import bootstrap
+from cluster.apiserver.admission.chain import Chain
+from cluster.apiserver.admission.plugins import default_plugins
+from cluster.apiserver.app import App
+from cluster.apiserver.authorization import SystemUsers
+from cluster.apiserver.context import Context, Kept
+from cluster.apiserver.discovery import Discovery
+from cluster.apiserver.health import HealthPages
+from cluster.apiserver.http.listener import HttpListener
+from cluster.apiserver.http.messages import Request, Response
+from cluster.apiserver.kubelet_client import KubeletClient
+from cluster.apiserver.membership import REFRESH_S, Membership
+from cluster.apiserver.metrics import Metrics
+from cluster.apiserver.openapi import OpenApi
+from cluster.machinery.codec import json_codec
+from cluster.machinery.status import ApiError
+from cluster.storage import keys
+from cluster.storage.cache import ResourceCache
+from cluster.storage.claims import Allocator
+from cluster.storage.event_leases import SharedLeases
+from cluster.storage.feed import Feed
+from cluster.storage.listing import Lister
+from cluster.storage.namespace_guard import NamespaceGuard
+from cluster.storage.registry import Environment, Registry
+from cluster.storage.strategies import table
+from raftstore.client import StoreClient
+from raftstore.errors import StoreError
+from raftstore.types import Store
+
+log = logging.getLogger(__name__)
+
+RELEASE = "v1.34.0"
+GIT_VERSION = f"{RELEASE}+raykube"
+EVENT_TTL_S = 3600
+TOLERATION_S = 300
+PROBE_S = 1.0
+PROBE_TIMEOUT_S = 3.0
+LEAVE_TIMEOUT_S = 2.0
+
+
+class ApiServer:
+    """One API server. `store` is for tests; otherwise the addresses in the config are dialled."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._given_store = store
+        self._client: StoreClient | None = None
+        self._listener: HttpListener | None = None
+        self._feed: Feed | None = None
+        self._membership: Membership | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._address: str | None = None
+        self._store_problem = "not asked yet"
+        self._bootstrapped = False
+
+    @property
+    def address(self) -> str | None:
+        """`host:port`, once started."""
+        return self._address
+
+    async def start(self, seams: Seams, config: Config) -> None:
+        """Listen at once; /readyz tells when the store and the caches are there."""
+        self._seams, self._config = seams, config
+        self._draining = asyncio.Event()
+        store = await self._open_store(seams, config)
+        self._compose(store)
+        assert self._feed is not None
+        self._feed.start()
+        host, _, port = str(config["address"]).rpartition(":")
+        self._listener = HttpListener(seams, self._app.handle)
+        tls = server_context(config["tls"], require_client=False)
+        await self._listener.start(host, int(port), tls)
+        self._address = f"{host}:{self._listener.port}"
+        advertised = config.get("advertise_address") or host
+        own = (str(advertised), self._listener.port)
+        self._membership = Membership(store, seams, self._kept, own)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._probe()), loop.create_task(self._maintain())]
+
+    async def _open_store(self, seams: Seams, config: Config) -> Store:
+        if self._given_store is not None:
+            return self._given_store
+        self._client = StoreClient(list(config["store"]), config.get("store_tls"))
+        await self._client.start(seams)
+        return self._client
+
+    def _compose(self, store: Store) -> None:
+        seams, config = self._seams, self._config
+        served = table.served()
+        caches = {keys.prefix(r): ResourceCache(r, table.strategy(r).fields) for r in served}
+        self._feed = Feed(store, seams, caches)
+        self._allocator = Allocator(store, str(config["service_cidr"]), seams.randomness)
+        ttl_s = int(config.get("event_ttl_s") or EVENT_TTL_S)
+        leases = SharedLeases(store, seams, ttl_s)
+        guard = NamespaceGuard(store, caches["/registry/namespaces/"])
+        env = Environment(store, seams, self._feed, self._allocator, leases, guard)
+        self._kept: dict[str, Kept] = {}
+        for resource in served:
+            strategy, cache = table.strategy(resource), caches[keys.prefix(resource)]
+            registry = Registry(resource, strategy, cache, env)
+            lister = Lister(store, self._feed, cache, strategy)
+            self._kept[f"{resource.api_version}/{resource.plural}"] = Kept(
+                resource, registry, lister
+            )
+        toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
+        self._context = Context(
+            seams,
+            self._kept,
+            self._feed,
+            Chain(default_plugins(self._find_account, toleration_s)),
+            KubeletClient(seams, config.get("kubelet_tls")),
+            Metrics(),
+            self._draining,
+        )
+        self._discovery = Discovery(served)
+        openapi = OpenApi(served, GIT_VERSION)
+        health = HealthPages({"ping": lambda: ""}, self._checks())
+        pages = [health.answer, self._page, self._discovery.answer, openapi.answer]
+        self._app = App(self._context, SystemUsers(), pages)
+
+    async def _find_account(self, namespace: str, name: str) -> dict[str, Any] | None:
+        registry = self._kept["v1/serviceaccounts"].registry
+        entry = registry.cache.get(registry.key(namespace, name))
+        if entry is not None:
+            return entry.decode()
+        try:
+            return json_codec.decode(await registry.get(namespace, name))
+        except ApiError as error:
+            if error.reason != "NotFound":
+                raise
+            return None
+
+    # -- in the background -------------------------------------------------------------------
+
+    async def _probe(self) -> None:
+        """Ask the store who it is every second: /readyz must not wait for it."""
+        assert self._feed is not None
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    await self._feed.current_revision()
+                self._store_problem = ""
+            except TimeoutError:
+                self._store_problem = "the store does not answer"
+            except StoreError as error:
+                self._store_problem = str(error) or type(error).__name__
+            await self._seams.clock.sleep(PROBE_S)
+
+    async def _maintain(self) -> None:
+        """Bootstrap once, then keep this server among the endpoints. Goes on after outages."""
+        assert self._membership is not None
+        assert self._listener is not None
+        while True:
+            delay_s = REFRESH_S
+            try:
+                if not self._bootstrapped:
+                    address = self._allocator.first_address
+                    await bootstrap.ensure(self._kept, address, self._listener.port)
+                    self._bootstrapped = True
+                await self._membership.refresh()
+            except (ApiError, StoreError) as error:
+                log.info("waiting for the store: %s", error)
+                delay_s = REFRESH_S if self._bootstrapped else 0.1
+            except Exception:
+                log.exception("the server's own objects could not be kept up to date")
+            await self._seams.clock.sleep(delay_s)
+
+    # -- pages -------------------------------------------------------------------------------
+
+    def _checks(self) -> dict[str, Any]:
+        return {
+            "etcd": lambda: self._store_problem,
+            "informer-sync": lambda: "" if self._following() else "the caches are loading",
+            "poststarthook/bootstrap": lambda: "" if self._bootstrapped else "not finished",
+            "shutdown": lambda: "process is shutting down" if self._draining.is_set() else "",
+        }
+
+    def _following(self) -> bool:
+        return self._feed is not None and self._feed.ready.is_set()
+
+    def _page(self, request: Request) -> Response | None:
+        if request.path == "/version":
+            return Response(200, json_codec.encode(version()))
+        if request.path == "/metrics":
+            return Response(200, self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
+        if request.path == "/":
+            paths = [*self._discovery.paths, "/healthz", "/livez", "/metrics", "/openapi/v2"]
+            paths += ["/openapi/v3", "/readyz", "/version"]
+            return Response(200, json_codec.encode({"paths": sorted(paths)}))
+        return None
+
+    def _metrics(self) -> bytes:
+        assert self._feed is not None
+        assert self._listener is not None
+        objects = sum(len(kept.registry.cache) for kept in self._kept.values())
+        gauges = [
+            ("apiserver_storage_objects", "objects in the watch caches", float(objects)),
+            ("apiserver_cache_revision", "store revision reached", float(self._feed.revision)),
+            ("apiserver_connections", "open connections", float(self._listener.connections)),
+            ("apiserver_store_up", "1 while the store answers", float(not self._store_problem)),
+        ]
+        return self._context.metrics.text(gauges)
+
+    # -- the rest of the component protocol --------------------------------------------------
+
+    async def health(self) -> Health:
+        problems = [f"{name}: {p}" for name, check in self._checks().items() if (p := check())]
+        revision = self._feed.revision if self._feed is not None else 0
+        facts = {"revision": revision, "watchers": self._context.metrics.watchers}
+        return Health(not problems, "; ".join(problems), facts)
+
+    async def stop(self) -> None:
+        """Leave the endpoints, end watches cleanly, finish requests, let go of the address."""
+        if getattr(self, "_draining", None) is not None:
+            self._draining.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._membership is not None:
+            with contextlib.suppress(ApiError, StoreError, TimeoutError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await self._membership.leave()
+        if self._listener is not None:
+            await self._listener.stop()
+        if self._feed is not None:
+            await self._feed.stop()
+        if self._client is not None:
+            await self._client.stop()
+
+
+def version() -> dict[str, str]:
+    """What `/version` says; kubectl compares major and minor with its own."""
+    return {
+        "major": "1",
+        "minor": "34",
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": f"python{platform.python_version()}",
+        "platform": f"linux/{platform.machine()}",
+    }
