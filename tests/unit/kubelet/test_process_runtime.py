@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from cluster.kubelet.runtimes import host_mounts, records
 from cluster.kubelet.runtimes.base import Container, ContainerSpec, Mount, RuntimeFailure
@@ -107,6 +109,24 @@ def test_an_unfinished_line_and_a_very_long_one_are_written_in_parts(data_dir: s
         ]
 
     in_test(test())
+
+
+def test_a_container_inherits_nothing_from_the_kubelet_whatever_loop_runs_it(
+    data_dir: str, isolation: str
+) -> None:
+    async def test() -> None:
+        runtime = await runtime_at(data_dir, isolation)
+        wanted = spec(data_dir, "sh", "-c", "ls /proc/self/fd | wc -l; sleep 1000")
+        with socket.socket() as inherited:
+            inherited.set_inheritable(True)
+            await asyncio.wait_for(runtime.run(wanted), 10)
+        await eventually(lambda: os.path.getsize(wanted.log_path) > 0)
+        assert log_lines(wanted)[0].endswith("F 4")  # the standard three, and ls's own
+        limits: dict[str, Any] = {"timeout_s": 5, "output_size_bytes_max": 100}
+        result = await runtime.exec(wanted.container_id, ["ls", "/proc/self/fd"], **limits)
+        assert result.output.split() == [b"0", b"1", b"2", b"3"]
+
+    uvloop.run(asyncio.wait_for(test(), 30))
 
 
 def test_a_missing_program_is_an_error_that_names_it(data_dir: str, isolation: str) -> None:

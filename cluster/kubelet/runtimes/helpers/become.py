@@ -9,6 +9,11 @@ from typing import Any
 from cluster.kubelet.runtimes.helpers import linux
 
 
+def close_inherited_files() -> None:
+    """Keep standard input and output only: uvloop's subprocesses inherit the kubelet's sockets."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+
+
 def program(command: list[str], spec: dict[str, Any], folder: str) -> None:
     """Drop to the container's user and folder, then exec. Only returns by raising OSError."""
     _change_user(spec)

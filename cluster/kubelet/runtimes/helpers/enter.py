@@ -17,6 +17,7 @@ CANNOT_START = 126
 
 
 def main(folder: str, command: list[str]) -> None:
+    become.close_inherited_files()
     with open(os.path.join(folder, "spec.json")) as file:
         spec = json.load(file)
     with open(os.path.join(folder, "process.json")) as file:

@@ -43,6 +43,7 @@ def write_json(path: str, value: Any) -> None:
 
 def main(folder: str) -> None:
     """The launcher: fork the shim, record it, report whether the program could be started."""
+    become.close_inherited_files()
     with open(os.path.join(folder, "spec.json")) as file:
         spec = json.load(file)
     go_read, go_write = os.pipe()
