@@ -16,7 +16,8 @@ from raftstore.framing import FrameProtocol
 from raftstore.raft.transport import split_address
 
 MAX_QUEUED_BATCHES = 1024
-PING_S = 2.0
+PING_S = 1.0
+PING_TIMEOUT_S = 1.0
 CONNECT_TIMEOUT_S = 2.0
 BACK_OFF_S = (0.02, 0.5)
 _logger = logging.getLogger(__name__)
@@ -214,7 +215,7 @@ class Connector:
 
     async def _leads(self, connection: ServerConnection) -> bool:
         """Ask. A member that does not answer in time might as well be gone."""
-        timer = self._seams.clock.call_later(CONNECT_TIMEOUT_S, connection.abort)
+        timer = self._seams.clock.call_later(PING_TIMEOUT_S, connection.abort)
         try:
             await connection.request("ping", [])
         except NotLeader as error:

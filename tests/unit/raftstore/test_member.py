@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from actors.seams import Seams, system_seams
+from actors.seams.disk import File, SystemDisk
 from raftstore.client import StoreClient
 from raftstore.errors import (
     Compacted,
@@ -34,7 +36,9 @@ PATIENCE_S = 20
 
 
 class LocalStore:
-    def __init__(self, folder: pathlib.Path, members: int, **settings: Any) -> None:
+    def __init__(
+        self, folder: pathlib.Path, members: int, disk: SystemDisk | None = None, **settings: Any
+    ) -> None:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * members)]
         addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
         for s in sockets:
@@ -58,6 +62,8 @@ class LocalStore:
         }
         self.members: dict[str, Member] = {}
         self.seams: Seams = system_seams()
+        if disk is not None:
+            self.seams = dataclasses.replace(self.seams, disk=disk)
 
     async def start(self, *names: str) -> None:
         for name in names or self.names:
@@ -230,6 +236,42 @@ def test_a_write_repeated_after_its_answer_was_lost_is_executed_once(
         assert (await client.range(b"k")).kvs[0].version == 20
 
     run(tmp_path, 1, scenario)
+
+
+class FailingDisk(SystemDisk):
+    """Syncs of files fail once told to."""
+
+    fails = False
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        disk, file = self, super().open(path, create=create)
+        sync = file.sync
+
+        def sync_or_fail() -> None:
+            if disk.fails:
+                raise OSError(5, "Input/output error")
+            sync()
+
+        file.sync = sync_or_fail  # type: ignore[method-assign]
+        return file
+
+
+def test_a_failed_sync_stops_the_member_and_acknowledges_nothing(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        await client.put(b"k", b"v")
+        disk.fails = True
+        quick = StoreClient(store.endpoints, timeout_s=0.5)
+        await quick.start(store.seams)
+        with pytest.raises((Unavailable, UnknownOutcome)):
+            await quick.put(b"k", b"w")
+        await quick.stop()
+        member = store.members["m0"]
+        assert member.failed
+        health = await member.health()
+        assert (health.ready, "Input/output error" in health.detail) == (False, True)
+
+    disk = FailingDisk()
+    run(tmp_path, 1, scenario, disk=disk)
 
 
 def test_a_full_store_refuses_puts_and_still_deletes(tmp_path: pathlib.Path) -> None:

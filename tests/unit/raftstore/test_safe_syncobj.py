@@ -199,6 +199,32 @@ def test_nothing_is_acknowledged_before_it_is_durable(cluster: MakeCluster) -> N
     assert all(net[name].commands() == [b"x"] for name in "ABC")
 
 
+def test_a_leader_counts_itself_only_when_its_own_log_is_durable(cluster: MakeCluster) -> None:
+    net = cluster("A")
+    a = net.elect("A")
+    proposed = a.propose(b"x")
+    a.raft.doTick(0)
+    assert proposed == []
+    a.wal.sync()
+    a.raft.doTick(0)
+    assert [outcome for outcome, _ in proposed] == [Outcome.APPLIED]
+
+
+def test_thesis_4_2_3_a_member_that_hears_its_leader_does_not_vote_for_another(
+    cluster: MakeCluster,
+) -> None:
+    net = cluster("ABC")
+    a, b = net.elect("A"), net["B"]
+    term = b.raft.term
+    request = {"type": "vote", "term": term + 5, "last_term": 99, "last_index": 99}
+    b.raft.receive("C", request)
+    assert (b.raft.term, b.wal.voted_for, b.raft.leader) == (term, "A", "A")
+    net.clock.now_s += 11
+    b.raft.receive("C", request)
+    assert (b.raft.term, b.wal.voted_for) == (term + 5, "C")
+    assert a.raft.is_leader
+
+
 def test_two_leaders_in_a_term_stop_the_member(cluster: MakeCluster) -> None:
     net = cluster("ABC")
     a = net.elect("A")
