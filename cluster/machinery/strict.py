@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from cluster.machinery import schema
+from cluster.machinery import nulls, schema
 from cluster.machinery.errors import BadRequest
 from cluster.machinery.typecheck import check_types
 
@@ -69,7 +69,8 @@ def check(obj: Mapping[str, Any], type_name: str) -> list[str]:
 
 
 def prune(obj: dict[str, Any], type_name: str) -> None:
-    """Drop, in place, every field that the type has not."""
+    """In place: drop every field that the type has not, and resolve nulls as Go does."""
+    nulls.resolve(obj, type_name)
     struct = _filled(type_name)
     if struct is not None:
         _find_unknown(obj, struct, "", [], drop=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cluster.machinery import resources
 from cluster.machinery.validation import formats
 from cluster.machinery.validation.field import IMMUTABLE, Errors, Object
 
 MAX_ANNOTATIONS_BYTES = 256 * 1024
-_NAME_FORMATS = {
+_NAME_FORMATS: dict[str, Callable[[str], list[str]]] = {
     "Namespace": formats.label,
     "Service": formats.label_1035,
     "Role": formats.path_segment,

@@ -90,3 +90,18 @@ def test_values_of_the_right_types_pass() -> None:
            "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": 1}},
                     "livenessProbe": {"httpGet": {"port": "web"}}}]}}  # fmt: skip
     assert strict.check_types(pod, POD) == []
+
+
+def test_nulls_are_resolved_as_in_go() -> None:
+    pod = {"metadata": {"creationTimestamp": None, "labels": {"a": None}, "finalizers": [None]},
+           "spec": {"containers": [None, {"name": "a", "command": None}], "volumes": None,
+                    "containers2": None}}  # fmt: skip
+    strict.prune(pod, POD)
+    assert pod == {"metadata": {"labels": {"a": ""}, "finalizers": [""]},
+                   "spec": {"containers": [{}, {"name": "a"}]}}  # fmt: skip
+
+
+def test_nulls_in_content_that_is_anybodys_stay() -> None:
+    revision: dict[str, Any] = {"data": {"a": None}, "revision": 1, "metadata": None}
+    strict.prune(revision, "k8s.io.api.apps.v1.ControllerRevision")
+    assert revision == {"data": {"a": None}, "revision": 1}
