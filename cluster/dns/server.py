@@ -168,20 +168,25 @@ class DnsServer:
         self._udp: asyncio.DatagramTransport | None = None
         self._client: Client | None = None
         self._address: str | None = None
+        self._problem = ""
 
     @property
     def address(self) -> str | None:
         return self._address
 
     async def start(self, seams: Seams, config: Config) -> None:
-        """Raises OSError if the address cannot be bound (port 53 needs root)."""
+        """Raises OSError if the address is taken; without the right to bind it, says so in health."""
         host, _, port = str(config["address"]).partition(":")
         self._domain: str = config.get("domain", "cluster.local")
         upstreams = config.get("upstreams")
         if upstreams is None:
             upstreams = [server for server in _host_servers() if server != host]
         responder = Responder(self._current, Upstream(seams, upstreams))
-        await self._listen(seams, host, int(port or 53), responder)
+        try:
+            await self._listen(seams, host, int(port or 53), responder)
+        except PermissionError as error:  # pods go without names, but the node can run them
+            self._problem = f"cannot listen on {config['address']}: {error}"
+            log.warning(self._problem)
         self._client = Client(ClientConfig.from_dict(config["client"]), seams, "dns")
         self._services = Informer(self._client, "services")
         self._slices = Informer(self._client, "endpointslices.discovery.k8s.io")
@@ -225,7 +230,7 @@ class DnsServer:
 
     async def health(self) -> Health:
         ready = bool(self._informers) and all(i.has_synced for i in self._informers)
-        return Health(ready, "" if ready else "waiting for the API server")
+        return Health(ready, self._problem if ready else "waiting for the API server")
 
 
 def _host_servers() -> list[str]:
