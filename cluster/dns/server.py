@@ -175,7 +175,7 @@ class DnsServer:
         return self._address
 
     async def start(self, seams: Seams, config: Config) -> None:
-        """Raises OSError if the address is taken; without the right to bind it, says so in health."""
+        """Raises OSError if the address is taken; a lack of rights is told by `health` instead."""
         host, _, port = str(config["address"]).partition(":")
         self._domain: str = config.get("domain", "cluster.local")
         upstreams = config.get("upstreams")
