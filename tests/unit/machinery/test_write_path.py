@@ -40,8 +40,10 @@ TEMPLATE: Object = {
         "readinessGates": [{"conditionType": "x"}], "schedulingGates": [{"name": "g"}],
     },
 }  # fmt: skip
-SELECTOR: Object = {"matchLabels": {"a": "b"},
-                    "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}  # fmt: skip
+SELECTOR: Object = {
+    "matchLabels": {"a": "b"},
+    "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}],
+}  # fmt: skip
 META: Object = {
     "name": "x", "namespace": "n", "labels": {"a": "b"}, "finalizers": ["x/y"],
     "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "o", "uid": "u",
