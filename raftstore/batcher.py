@@ -10,7 +10,7 @@ from typing import Any
 from raftstore import wire
 from raftstore.errors import InvalidRequest, NotLeader, StoreError, Unavailable, UnknownOutcome
 from raftstore.mvcc.machine import Request
-from raftstore.raft.pysync import Callback, Outcome
+from raftstore.raft.interface import Callback, Outcome
 
 MAX_IN_FLIGHT = 4
 MAX_BATCH_REQUESTS = 1000

@@ -19,8 +19,8 @@ from raftstore.identity import Organizations, own_organizations
 from raftstore.lease import Lessor
 from raftstore.mvcc import machine, txn
 from raftstore.mvcc.machine import NO_CLIENT, Request
+from raftstore.raft.interface import Timing
 from raftstore.raft.node import RaftNode, SnapshotPolicy
-from raftstore.raft.pysync import Timing
 from raftstore.raft.transport import split_address
 from raftstore.service import Answer, Connection
 from raftstore.state import ReplicatedState

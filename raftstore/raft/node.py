@@ -22,7 +22,8 @@ from raftstore.identity import Organizations
 from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position, SafetyViolation
 from raftstore.raft.install import SnapshotReceiver, SnapshotSender
-from raftstore.raft.pysync import Callback, Message, SafeSyncObj, Timing
+from raftstore.raft.interface import Callback, Message, Timing
+from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.readindex import ReadRounds
 from raftstore.raft.snapshot import CorruptSnapshot, SnapshotWriter
 from raftstore.raft.transport import Events, PeerTransport

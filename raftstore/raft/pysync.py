@@ -13,15 +13,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import pysyncobj.syncobj as library
 from pysyncobj import SyncObj, SyncObjConf
-from pysyncobj.journal import Journal
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
@@ -29,7 +26,10 @@ from pysyncobj.version import VERSION
 from actors.seams import Clock, Randomness
 from raftstore.raft import consensus
 from raftstore.raft.consensus import Position
+from raftstore.raft.interface import Callback, Message, Outcome, Owner, Timing
+from raftstore.raft.journal import WalJournal
 from raftstore.raft.progress import Progress
+from raftstore.raft.replication import Replicator
 from raftstore.raft.wal import Wal
 
 _VERSION = "0.3.17"
@@ -46,84 +46,9 @@ def verify_library(path: str = str(library.__file__), version: str = VERSION) ->
 
 verify_library()
 
-Message = dict[str, Any]
 _REGULAR, _NO_OP = b"\x00", b"\x01"
 _STATE = library._RAFT_STATE
-MAX_MESSAGE_BYTES = 1 << 20
-MAX_UNACKNOWLEDGED_ENTRIES = 4096
 MAX_APPLIED_PER_TICK = 256
-
-
-class Outcome(Enum):
-    """What became of a proposal."""
-
-    APPLIED = "applied"
-    REFUSED = "refused"
-    """It is not in the log and never will be."""
-    UNKNOWN = "unknown"
-    """It is in a log, but this member can no longer follow what becomes of it."""
-
-
-Callback = Callable[[Outcome, Any], None]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds. An election starts after a random time in `election_timeout_s`."""
-
-    election_timeout_s: tuple[float, float] = (0.8, 1.6)
-    heartbeat_s: float = 0.1
-
-
-class Owner(Protocol):
-    """What surrounds the consensus object."""
-
-    def post(self, peer: str, message: Message) -> bool:
-        """Send now if the link has room; whether it did."""
-        ...
-
-    def post_when_durable(self, peer: str, message: Message) -> None:
-        """Send after the next sync of the log."""
-        ...
-
-    def apply(self, index: int, command: bytes) -> Any: ...
-
-    def leadership_changed(self) -> None: ...
-
-    def other_message(self, peer: str, message: Message) -> None: ...
-
-    def send_snapshot(self, peer: str) -> None: ...
-
-
-class WalJournal(Journal):  # type: ignore[misc]
-    """The log as SyncObj's constructor and state changes want it."""
-
-    def __init__(self, wal: Wal) -> None:
-        self._wal = wal
-
-    def add(self, command: bytes, idx: int, term: int) -> None:
-        self._wal.append((command, idx, term))
-
-    def __getitem__(self, item: Any) -> Any:
-        return self._wal.entries[item]
-
-    def __len__(self) -> int:
-        return len(self._wal.entries)
-
-    def getRaftCommitIndex(self) -> int:
-        return 1
-
-    def getCurrentTerm(self) -> int:
-        return self._wal.term
-
-    def getVotedForNodeId(self) -> str | None:
-        return self._wal.voted_for
-
-    def setCurrentTerm(self, term: int, voted_for: str | None) -> None:
-        self._wal.set_state(term, voted_for)
-
-    def _destroy(self) -> None:
-        """The log belongs to its owner."""
 
 
 class _NoTransport(Transport):  # type: ignore[misc]
@@ -168,6 +93,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         self._peers = [member for member in self._members if member != name]
         self._timing, self._clock, self._randomness = timing, clock, randomness
         self._owner = owner
+        self._replicator = Replicator(owner, wal)
         self._progress: dict[str, Progress] = {}
         self._votes: set[str] = set()
         self._pre_votes: set[str] | None = None
@@ -541,46 +467,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
             self._heartbeat_due_s = now_s + self._timing.heartbeat_s
         for peer, progress in self._progress.items():
             if self._nodes[peer] in self._SyncObj__connectedNodes:
-                self._replicate(peer, progress, beat)
-
-    def _replicate(self, peer: str, progress: Progress, beat: bool) -> None:
-        if progress.next - 1 < self._wal.first_index:
-            self._owner.send_snapshot(peer)
-            return
-        while self._wants_entries(progress) and self._send(peer, progress):
-            beat = False
-        if beat or (not progress.probing and progress.sent_commit < self.commit_index):
-            self._send(peer, progress, with_entries=progress.probing)
-
-    def _wants_entries(self, progress: Progress) -> bool:
-        window = progress.next - progress.match <= MAX_UNACKNOWLEDGED_ENTRIES
-        return progress.next <= self._wal.last_index and not progress.awaiting and window
-
-    def _send(self, peer: str, progress: Progress, with_entries: bool = True) -> bool:
-        previous = progress.next - 1
-        entries = self._entries_from(progress.next) if with_entries else []
-        message = {
-            "type": "append",
-            "term": self.term,
-            "previous_index": previous,
-            "previous_term": self._wal.term_at(previous),
-            "entries": entries,
-            "commit": self.commit_index,
-        }
-        if not self._owner.post(peer, message):
-            return False
-        progress.sent(previous + len(entries))
-        progress.sent_commit = self.commit_index
-        return True
-
-    def _entries_from(self, index: int) -> list[consensus.Entry]:
-        entries = self._wal.slice(index, index + MAX_UNACKNOWLEDGED_ENTRIES)
-        size_bytes = 0
-        for count, (command, _, _) in enumerate(entries, 1):
-            size_bytes += len(command)
-            if size_bytes >= MAX_MESSAGE_BYTES:
-                return entries[:count]
-        return entries
+                self._replicator.replicate(peer, progress, self.term, self.commit_index, beat)
 
     # ---- snapshots
 

@@ -11,7 +11,8 @@ import msgpack
 import pytest
 
 from raftstore.raft.consensus import Position
-from raftstore.raft.pysync import Outcome, SafeSyncObj, Timing
+from raftstore.raft.interface import Outcome, Timing
+from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.wal import Wal
 
 

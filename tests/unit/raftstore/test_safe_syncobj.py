@@ -11,7 +11,7 @@ import pytest
 
 from raftstore.raft import pysync
 from raftstore.raft.consensus import SafetyViolation
-from raftstore.raft.pysync import Outcome
+from raftstore.raft.interface import Outcome
 
 MakeCluster = Callable[..., Any]
 
