@@ -176,7 +176,8 @@ class _Session:
                 timer.cancel()
                 if done != {timer}:
                     return
-                self._mark()
+                if clock.now() < end_s:
+                    self._mark()
         finally:
             for task in ends:
                 task.cancel()
