@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from cluster.controllers.deployment_facts import REVISION
+from cluster.machinery import meta
+
+
+def settled(plane, name="web"):
+    async def complete():
+        found = await plane.client.get("deployments.apps", name, "default")
+        status, goal = found.get("status") or {}, found["spec"]["replicas"]
+        fields = ("replicas", "updatedReplicas", "availableReplicas")
+        seen = status.get("observedGeneration") == found["metadata"]["generation"]
+        return found if seen and all(status.get(f, 0) == goal for f in fields) else None
+
+    return complete
+
+
+async def sets_by_revision(plane):
+    sets = await plane.items("replicasets.apps")
+    return {s["metadata"]["annotations"][REVISION]: s for s in sets}
+
+
+def image(value):
+    return {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": value}]}}}}
+
+
+async def patch(plane, change, kind="strategic"):
+    return await plane.client.patch("deployments.apps", "web", change, "default", kind=kind)
+
+
+def test_a_deployment_rolls_out_over_and_back(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods()
+        await plane.client.create("deployments.apps", make.deployment(minReadySeconds=0))
+        await plane.until(settled(plane))
+        await patch(plane, image("v2"))
+        done = await plane.until(settled(plane))
+        assert done["metadata"]["annotations"][REVISION] == "2"
+        sets = await sets_by_revision(plane)
+        assert [sets[r]["spec"]["replicas"] for r in ("1", "2")] == [0, 3]
+        assert meta.condition(done, "Progressing")["reason"] == "NewReplicaSetAvailable"
+        assert meta.condition(done, "Available")["status"] == "True"
+        await patch(plane, image("v1"))
+        done = await plane.until(settled(plane))
+        again = await sets_by_revision(plane)
+        assert set(again) == {"2", "3"}
+        assert again["3"]["metadata"]["uid"] == sets["1"]["metadata"]["uid"]
+        pods = await plane.items("pods")
+        live = [p for p in pods if not p["metadata"].get("deletionTimestamp")]
+        assert [p["spec"]["containers"][0]["image"] for p in live] == ["v1"] * 3
+
+    control_plane(test)
+
+
+def test_a_bad_template_stops_the_rollout_and_keeps_the_old_pods(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods(ready=lambda pod: pod["spec"]["containers"][0]["image"] != "bad")
+        await plane.client.create("deployments.apps", make.deployment(replicas=4))
+        await plane.until(settled(plane))
+        await patch(plane, image("bad") | {})
+        await patch(plane, {"spec": {"progressDeadlineSeconds": 1}})
+
+        async def timed_out():
+            found = await plane.client.get("deployments.apps", "web", "default")
+            condition = meta.condition(found, "Progressing") or {}
+            return found if condition.get("reason") == "ProgressDeadlineExceeded" else None
+
+        found = await plane.until(timed_out)
+        assert found["status"]["availableReplicas"] >= 3
+
+    control_plane(test)
+
+
+def test_a_paused_deployment_does_not_roll_out_until_resumed(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods()
+        await plane.client.create("deployments.apps", make.deployment(replicas=2))
+        await plane.until(settled(plane))
+        await patch(plane, {"spec": {"paused": True}})
+        await patch(plane, image("v2"))
+        await patch(plane, {"spec": {"replicas": 3}})
+
+        async def scaled():
+            sets = await plane.items("replicasets.apps")
+            return [s["spec"]["replicas"] for s in sets] == [3]
+
+        await plane.until(scaled)
+        await patch(plane, {"spec": {"paused": False}})
+        done = await plane.until(settled(plane))
+        assert done["metadata"]["annotations"][REVISION] == "2"
+
+    control_plane(test)
+
+
+def test_recreate_ends_all_old_pods_before_the_first_new_one(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        kubelet = await plane.run_pods()
+        overlap = []
+
+        def watch(kind, old, new):
+            images = {p["spec"]["containers"][0]["image"] for p in kubelet.informer.list()}
+            overlap.append(len(images) > 1)
+
+        await plane.client.create(
+            "deployments.apps", make.deployment(strategy={"type": "Recreate"})
+        )
+        await plane.until(settled(plane))
+        kubelet.informer.subscribe(watch)
+        await patch(plane, image("v2"))
+        await plane.until(settled(plane))
+        assert overlap
+        assert not any(overlap)
+
+    control_plane(test)
+
+
+def test_old_revisions_beyond_the_limit_are_removed(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods()
+        await plane.client.create(
+            "deployments.apps", make.deployment(replicas=1, revisionHistoryLimit=1)
+        )
+        for number in (2, 3, 4):
+            await plane.until(settled(plane))
+            await patch(plane, image(f"v{number}"))
+        await plane.until(settled(plane))
+
+        async def two_left():
+            return set(await sets_by_revision(plane)) == {"3", "4"}
+
+        await plane.until(two_left)
+
+    control_plane(test)
+
+
+def test_scaling_down_takes_pods_that_are_not_ready_first(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods(ready=lambda pod: pod["metadata"]["name"][-1] in "bcdfghjklmn")
+        await plane.client.create("deployments.apps", make.deployment(replicas=12))
+
+        async def all_running():
+            pods = await plane.items("pods")
+            return len(pods) == 12 and all("podIP" in (p.get("status") or {}) for p in pods)
+
+        await plane.until(all_running)
+        before = await plane.items("pods")
+        ready = {p["metadata"]["name"] for p in before if meta.condition_is(p, "Ready")}
+        keep = max(1, len(ready))
+        await patch(plane, {"spec": {"replicas": keep}})
+
+        async def shrunk():
+            pods = await plane.items("pods")
+            return pods if len(pods) == keep else None
+
+        left = {p["metadata"]["name"] for p in await plane.until(shrunk)}
+        assert ready <= left
+
+    control_plane(test)
+
+
+def test_pods_are_adopted_by_label_and_released_when_it_changes(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods()
+        orphan = make.pod("orphan")
+        orphan["metadata"]["labels"] = {"app": "rs"}
+        await plane.client.create("pods", orphan)
+        spec = make.deployment("rs", replicas=2)
+        spec |= {"kind": "ReplicaSet"}
+        await plane.client.create("replicasets.apps", spec)
+
+        async def owned():
+            pods = await plane.items("pods", selector="app=rs")
+            return len(pods) == 2 and all(meta.controller_of(p) for p in pods)
+
+        await plane.until(owned)
+        change = {"metadata": {"labels": {"app": "other"}}}
+        await plane.client.patch("pods", "orphan", change, "default")
+        await plane.until(owned)
+
+        async def released():
+            pod = await plane.client.get("pods", "orphan", "default")
+            return meta.controller_of(pod) is None
+
+        await plane.until(released)
+
+    control_plane(test)
+
+
+def test_endpoints_and_slices_follow_ready_pods(control_plane, make):
+    async def test(plane):
+        await plane.manager()
+        await plane.run_pods()
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }
+        await plane.client.create("services", service)
+        await plane.client.create("deployments.apps", make.deployment(replicas=2))
+        await plane.until(settled(plane))
+
+        def addresses(count):
+            async def check():
+                pods = await plane.items("pods")
+                want = {
+                    p["status"]["podIP"]
+                    for p in pods
+                    if not p["metadata"].get("deletionTimestamp") and "podIP" in p["status"]
+                }
+                found = await plane.client.get("endpoints", "web", "default")
+                subsets = found.get("subsets") or []
+                old = {a["ip"] for s in subsets for a in s.get("addresses") or ()}
+                slices = await plane.items(
+                    "endpointslices.discovery.k8s.io", selector="kubernetes.io/service-name=web"
+                )
+                new = {
+                    e["addresses"][0]
+                    for s in slices
+                    for e in s.get("endpoints") or ()
+                    if e["conditions"]["ready"]
+                }
+                return len(want) == count and old == want == new
+
+            return check
+
+        await plane.until(addresses(2))
+        await patch(plane, {"spec": {"replicas": 5}})
+        await plane.until(addresses(5))
+        await plane.client.delete("services", "web", "default")
+        await plane.gone("endpoints", "web")
+
+    control_plane(test)
