@@ -276,7 +276,7 @@ def _heal(net: Any) -> None:
     raise AssertionError("no leader after all links were restored")
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_schedules_never_lose_what_was_acknowledged(cluster: MakeCluster, seed: int) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
