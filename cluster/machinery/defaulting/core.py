@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from cluster.machinery.defaulting.values import Object, default, part
 
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -23,8 +25,10 @@ def apply_node(obj: Object) -> None:
 
 
 def apply_secret(obj: Object) -> None:
-    """Type Opaque."""
+    """Type Opaque; `stringData`, which can only be written, goes into `data` and wins there."""
     default(obj, "type", "Opaque")
+    for key, text in (obj.pop("stringData", None) or {}).items():
+        part(obj, "data")[key] = base64.b64encode(str(text).encode()).decode()
 
 
 def apply_persistent_volume(obj: Object) -> None:

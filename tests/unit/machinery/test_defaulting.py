@@ -158,3 +158,11 @@ def test_other_kinds(obj: dict[str, Any], path: str, value: Any) -> None:
 def test_a_namespace_is_labelled_with_its_name() -> None:
     obj = defaulted({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}})
     assert obj["metadata"]["labels"] == {"kubernetes.io/metadata.name": "n"}
+
+
+def test_what_a_secret_gives_as_text_is_stored_as_data() -> None:
+    obj = defaulted(
+        {"apiVersion": "v1", "kind": "Secret", "data": {"a": "eA=="}, "stringData": {"b": "y"}}
+    )
+    assert obj["data"] == {"a": "eA==", "b": "eQ=="}
+    assert "stringData" not in obj
