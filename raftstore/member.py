@@ -121,7 +121,7 @@ class Member:
     async def health(self) -> Health:
         """Ready: a leader is known and all that it has committed, as far as heard, is applied."""
         if self._failure is not None:
-            return Health(False, f"stopped: {self._failure}")
+            return Health(False, f"stopped: {self._failure}", failed=True)
         if self._node is None or self._address is None:
             return Health(False, "starting")
         status, raft = self._status(), self._node.raft
