@@ -27,7 +27,7 @@ from cluster.apiserver.metrics import Metrics
 from cluster.apiserver.openapi import OpenApi
 from cluster.machinery.codec import json_codec
 from cluster.machinery.status import ApiError
-from cluster.storage import keys
+from cluster.storage import compactor, keys
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
@@ -87,7 +87,12 @@ class ApiServer:
         own = (str(advertised), self._listener.port)
         self._membership = Membership(store, seams, self._kept, own)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._probe()), loop.create_task(self._maintain())]
+        interval_s = float(config.get("compaction_interval_s") or compactor.INTERVAL_S)
+        self._tasks = [
+            loop.create_task(self._probe()),
+            loop.create_task(self._maintain()),
+            loop.create_task(compactor.run(store, seams, self._feed, interval_s)),
+        ]
 
     async def _open_store(self, seams: Seams, config: Config) -> Store:
         if self._given_store is not None:

@@ -32,6 +32,7 @@ class ServiceStrategy(Strategy):
                     spec[name] = before[name]
         if _wants_ports(spec) and _wants_ports(before):
             _keep_ports(spec, before)
+        _drop_what_the_old_type_needed(spec, before)
 
     def claims(self, obj: Object) -> Mapping[str, str]:
         spec = obj["spec"]
@@ -57,6 +58,22 @@ class ServiceStrategy(Strategy):
                 port["nodePort"] = port.get("nodePort") or _shared_port(spec, port, pick)
             elif old is not None and _wants_ports(old["spec"]):
                 port.pop("nodePort", None)
+
+
+_OF_TYPE = {
+    "externalTrafficPolicy": ("NodePort", "LoadBalancer"),
+    "healthCheckNodePort": ("LoadBalancer",),
+    "allocateLoadBalancerNodePorts": ("LoadBalancer",),
+    "loadBalancerClass": ("LoadBalancer",),
+}
+
+
+def _drop_what_the_old_type_needed(spec: Object, before: Object) -> None:
+    """A change of type takes along fields that the client left as they were (as upstream)."""
+    for name, types in _OF_TYPE.items():
+        no_longer = before.get("type") in types and spec.get("type") not in types
+        if no_longer and spec.get(name) == before.get(name):
+            spec.pop(name, None)
 
 
 def _wants_ip(spec: Object) -> bool:
