@@ -100,12 +100,13 @@ def _name(common: str, groups: list[str]) -> x509.Name:
 class RunningApi:
     """A server in a thread. `kubectl(...)` runs the real one as a cluster administrator."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: Any = None) -> None:
         self.folder = folder
         self.authority = Authority(folder)
         self._server_tls = self.authority.issue("kube-apiserver", server=True)
         self.admin = self.authority.issue("admin", ["system:masters"])
-        self.store = MemoryStore()
+        self.store: Any = store or MemoryStore()
+        self._kubelet_tls = self.authority.issue("kubelet-client", ["system:masters"])
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -129,6 +130,7 @@ class RunningApi:
             "advertise_address": "127.0.0.1",
             "store": [],
             "tls": self._server_tls,
+            "kubelet_tls": self._kubelet_tls,
             "service_cidr": SERVICE_CIDR,
         }
         await self.server.start(system_seams(), config)
