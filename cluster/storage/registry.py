@@ -6,7 +6,6 @@ passes as `change` may run several times, each time on the newest version.
 
 from __future__ import annotations
 
-import copy
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,7 +127,7 @@ class Registry:
         fill_system_metadata(obj, _uuid(seams), seams.clock.wall())
         prefix = "" if obj["metadata"].get("name") else obj["metadata"].get("generateName", "")
         for attempt in range(NAME_ATTEMPTS):
-            new = copy.deepcopy(obj)
+            new = encoding.copied(obj) if prefix else obj
             if prefix:
                 new["metadata"]["name"] = prefix[:58] + _suffix(seams)
             try:
@@ -142,9 +141,9 @@ class Registry:
     async def _create(self, obj: Object, dry_run: bool) -> Written:
         self.strategy.prepare_create(obj)
         name = obj["metadata"].get("name", "")
-        pristine = copy.deepcopy(obj)
+        pristine = obj
         for attempt in range(WRITE_ATTEMPTS):
-            obj = copy.deepcopy(pristine)
+            obj = encoding.copied(pristine)
             checks = await self._env.guard.check(self.resource, obj, fresh=attempt > 0)
             await self._assign(obj, None, attempt)
             self._refuse_invalid(name, validation.validate_create(obj))
@@ -225,7 +224,7 @@ class Registry:
             asked.append(kind)
             return allocator.propose(kind)
 
-        self.strategy.assign(copy.deepcopy(new), old, note)
+        self.strategy.assign(encoding.copied(new), old, note)
         free = [await allocator.propose_free(kind) for kind in asked]
         self.strategy.assign(new, old, lambda kind: free.pop(0))
 

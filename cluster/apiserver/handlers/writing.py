@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 from cluster.apiserver import bodies
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.http.messages import Response
 from cluster.machinery import status
 from cluster.machinery.status import ApiError
+from cluster.storage import encoding
 
 
 async def create(call: Call) -> Response:
@@ -51,7 +50,7 @@ async def update(call: Call) -> Response:
 
 async def replaced(call: Call, obj: Object, old: Object) -> Object:
     """A copy of the wanted object, admitted; a retry starts from the client's own again."""
-    new = copy.deepcopy(obj)
+    new = encoding.copied(obj)
     await call.admit("update", new, old)
     return new
 
