@@ -30,37 +30,64 @@ class Limit:
 
 
 class Half(asyncio.Protocol):
-    """One side. What it reads is written to `peer`; a full peer pauses the reading."""
+    """One side. What it reads is written to `peer`; a full peer pauses the reading.
+
+    Bytes can arrive before there is a peer: a backend may speak first, and uvloop reads from an
+    accepted connection even if it was paused at once. They are kept, and reading is paused.
+    """
 
     def __init__(self) -> None:
         self.peer: Half | None = None
         self.transport: asyncio.Transport | None = None
+        self._early = bytearray()
         self._read_eof = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
+    def join(self, peer: Half) -> None:
+        """From now on what this side reads goes to `peer`, what it has read already first."""
+        self.peer = peer
+        if self._early and peer.transport is not None:
+            peer.transport.write(bytes(self._early))
+            self._early.clear()
+        if self._read_eof:
+            self._pass_on_eof(peer)
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
-        if self.peer is not None and self.peer.transport is not None:
+        if self.peer is None:
+            self._early += data
+            if self.transport is not None:
+                self.transport.pause_reading()
+        elif self.peer.transport is not None:
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
         """A half-close goes on to the other side; the connection ends when both are done."""
         self._read_eof = True
-        peer = self.peer
-        if peer is None or peer.transport is None or peer._read_eof:
+        return True if self.peer is None else self._pass_on_eof(self.peer)
+
+    def _pass_on_eof(self, peer: Half) -> bool:
+        """Whether this side stays open for what the other one still sends."""
+        if peer.transport is None or peer._read_eof:
             return False
         if peer.transport.can_write_eof():
             peer.transport.write_eof()
         return True
 
     def pause_writing(self) -> None:
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.pause_reading()
+        peer = self.peer
+        if peer is not None and peer.transport is not None and not peer.transport.is_closing():
+            peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.resume_reading()
+        if self.peer is not None:
+            self.peer.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         peer, self.peer, self.transport = self.peer, None, None
@@ -124,8 +151,8 @@ class ClientHalf(Half):
         if self.transport is None or half.transport is None:
             half.abort()
             return
-        self.peer, half.peer = half, self
-        self.transport.resume_reading()
+        self.join(half)
+        half.join(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._limit.open.discard(self)
