@@ -176,7 +176,9 @@ def test_logs_can_be_followed(cluster, web, harness):
 
 
 def test_imperative_commands_make_what_they_say(cluster, namespace):
-    k = lambda *arguments: cluster.out(*arguments, "-n", namespace)  # noqa: E731
+    def k(*arguments):
+        return cluster.out("-n", namespace, *arguments)
+
     assert "configmap/settings created" in k(
         "create", "configmap", "settings", "--from-literal=a=1"
     )
