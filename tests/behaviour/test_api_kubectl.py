@@ -242,6 +242,21 @@ def test_services_get_addresses_and_ports_and_give_them_back(api: Any) -> None:
     api.kubectl(*wanted, f"--clusterip={spec['clusterIP']}")
 
 
+def test_a_node_is_cordoned_drained_and_tainted(api: Any) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}}
+    api.kubectl("create", "-f", "-", stdin=json.dumps(node))
+    overrides = '--overrides={"spec":{"nodeName":"n9"}}'
+    api.kubectl("run", "on-n9", "--image=busybox", overrides)
+    drained = api.kubectl("drain", "n9", "--force", "--grace-period=0", "--timeout=10s")
+    assert "pod/on-n9 evicted" in drained
+    assert "NotFound" in api.kubectl("get", "pod", "on-n9", ok=False)
+    api.kubectl("uncordon", "n9")
+    api.kubectl("taint", "node", "n9", "a=b:NoSchedule")
+    assert api.get("node", "n9")["spec"]["taints"] == [
+        {"key": "a", "value": "b", "effect": "NoSchedule"}
+    ]
+
+
 def test_users_without_rights_are_refused_in_upstreams_words(api: Any) -> None:
     said = api.kubectl("get", "pods", ok=False, kubeconfig=api.kubeconfig_for("jane", ["dev"]))
     assert (

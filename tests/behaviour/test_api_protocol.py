@@ -98,7 +98,7 @@ def test_an_invalid_object_gets_422_with_the_field_and_nothing_is_written(api: A
     [
         (b'{"kind":', "invalid JSON"),
         (b"", "empty"),
-        (b'{"apiVersion":"v1"}', "Kind"),
+        (b'{"apiVersion":"v1","kind":7}', "kind must be a string"),
         (b'{"apiVersion":"v1","kind":"Pod"}', "cannot be handled as a ConfigMap"),
         (b'{"apiVersion":"apps/v1","kind":"ConfigMap"}', "does not match the expected API version"),
         (b'{"apiVersion":"v1","kind":"ConfigMap","data":[]}', "cannot unmarshal"),
@@ -258,6 +258,11 @@ def test_unknown_fields_warn_or_fail_as_asked(api: Any) -> None:
     assert status == 201
     assert headers["warning"] == '299 - "unknown field \\"colour\\""'
     assert "colour" not in json.loads(answer)
+
+
+def test_kind_and_version_may_be_left_to_the_path(api: Any) -> None:
+    status, made = api.json("POST", MAPS, {"metadata": {"name": "bare"}})
+    assert (status, made["kind"], made["apiVersion"]) == (201, "ConfigMap", "v1")
 
 
 def test_yaml_bodies_and_answers(api: Any) -> None:
@@ -545,6 +550,27 @@ def test_health_pages_and_metrics(api: Any) -> None:
     _, _, answer = api.raw("GET", "/metrics")
     assert b'apiserver_request_total{verb="list",resource="pods",code="200"}' in answer
     assert json.loads(api.raw("GET", "/version")[2])["minor"] == "34"
+
+
+def test_the_python_client_creates_watches_and_deletes(api: Any) -> None:
+    client = pytest.importorskip("kubernetes.client")
+    config = pytest.importorskip("kubernetes.config")
+    watch = pytest.importorskip("kubernetes.watch")
+    core = client.CoreV1Api(config.new_client_from_config(api.kubeconfig))
+    made = client.V1ConfigMap(metadata=client.V1ObjectMeta(name="python"), data={"a": "b"})
+    version = core.create_namespaced_config_map("default", made).metadata.resource_version
+    core.patch_namespaced_config_map("python", "default", {"data": {"a": "c"}})
+    events = watch.Watch().stream(
+        core.list_namespaced_config_map, "default", resource_version=version, timeout_seconds=5
+    )
+    event = next(events)
+    assert (event["type"], event["object"].data) == ("MODIFIED", {"a": "c"})
+    events.close()
+    core.delete_namespaced_config_map("python", "default")
+    with pytest.raises(client.ApiException) as error:
+        core.read_namespaced_config_map("python", "default")
+    assert error.value.status == 404
+    core.api_client.close()
 
 
 def test_a_certificate_of_a_stranger_is_refused(api: Any, tmp_path: Path) -> None:
