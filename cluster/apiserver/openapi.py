@@ -14,6 +14,7 @@ from cluster.machinery.resources import Resource
 V2_PATH = "/openapi/v2"
 V3_PATH = "/openapi/v3"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_PROTOBUF_ANSWERED = V2_PROTOBUF.replace("@", ".")  # Go refuses to parse a type with an "@"
 V2_JSON = "application/com.github.proto-openapi.spec.v2@v1.0+json"
 CACHE_FOREVER = "public, immutable, max-age=31536000"
 
@@ -47,7 +48,8 @@ class OpenApi:
             if clause.name in (JSON, V2_JSON, "*/*", "application/*"):
                 return self._reply(request, *self._make("v2", self._v2_json), JSON)
             if clause.name == V2_PROTOBUF:
-                return self._reply(request, *self._make("v2pb", self._v2_protobuf), V2_PROTOBUF)
+                made = self._make("v2pb", self._v2_protobuf)
+                return self._reply(request, *made, V2_PROTOBUF_ANSWERED)
         raise status.not_acceptable((JSON, V2_PROTOBUF))
 
     def _v2_json(self) -> bytes:
