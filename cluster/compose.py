@@ -33,6 +33,10 @@ DOMAIN = "cluster.local"
 CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 10250, 53
 
 
+def ray_address(network: int) -> str:
+    return f"127.{network}.0.1:{6300 + network}"
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a person asks for. `network` is A of the contracts: 127.A for pods, 127.(A+1) else."""
@@ -55,7 +59,8 @@ class Shape:
 
     @property
     def ray_address(self) -> str:
-        return f"127.{self.network}.0.1"
+        """Of the private head. Its port is the cluster's own: Ray takes it on all interfaces."""
+        return ray_address(self.network)
 
     @property
     def service_cidr(self) -> str:

@@ -24,7 +24,6 @@ from actors.errors import HostUnavailable
 from actors.hosts import ray_lean, ray_zygote
 
 MARKER = "RAYKUBE_CLUSTER_FOLDER"
-GCS_PORT = 6379
 
 # Ray runs workers at nice 15 and as the first victims of the OOM killer, and spends 15 % of a
 # core on statistics that nobody here reads.
@@ -63,17 +62,18 @@ def client_environment(folder: str) -> dict[str, str]:
 
 
 def start(
-    folder: str, node_address: str, *, preload: Sequence[str] = (), timeout_s: float = 60.0
+    folder: str, address: str, *, preload: Sequence[str] = (), timeout_s: float = 60.0
 ) -> RayHead:
-    """Start a head on `node_address`, or raise HostUnavailable with what Ray said.
+    """Start a head at `address` (host:port), or raise HostUnavailable with what Ray said.
 
-    `preload` names the modules that every worker will need.
+    Ray listens on the port on every interface, so no other head of this machine may have it; the
+    token keeps strangers out. `preload` names the modules that every worker will need.
     """
     temp_folder = f"/tmp/raykube-{secrets.token_hex(4)}"  # Ray's sockets limit the path's length
     os.makedirs(temp_folder, mode=0o700)
     _write_token(folder)
     log_path = Path(folder) / "logs" / "ray-head.log"
-    command = _command(node_address, temp_folder)
+    command = _command(address, temp_folder)
     with log_path.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -84,7 +84,7 @@ def start(
             cwd="/",
             start_new_session=True,
         )
-        head = RayHead(folder, f"{node_address}:{GCS_PORT}", process.pid, temp_folder)
+        head = RayHead(folder, address, process.pid, temp_folder)
         save(head)
         try:
             code = process.wait(timeout_s)
@@ -99,11 +99,12 @@ def start(
     return head
 
 
-def _command(node_address: str, temp_folder: str) -> list[str]:
+def _command(address: str, temp_folder: str) -> list[str]:
+    host, _, port = address.rpartition(":")
     cores = os.cpu_count() or 1
     return [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head",
-        f"--port={GCS_PORT}", f"--node-ip-address={node_address}",
+        f"--port={port}", f"--node-ip-address={host}",
         "--include-dashboard=false", "--no-monitor", "--include-log-monitor=false",
         "--disable-usage-stats", f"--num-cpus={max(2, cores)}",
         "--object-store-memory=80000000", f"--temp-dir={temp_folder}", "--labels=host=local",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.cli.errors import EXISTS, NO_CLUSTER, USAGE, CommandError
-from cluster.compose import Shape
+from cluster.compose import Shape, ray_address
 
 NETWORKS = range(16, 126, 2)  # 127.A and 127.(A+1); 127.0 and its neighbours belong to others
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -85,8 +85,9 @@ def _in_use(network: int) -> bool:
     """Another user's cluster, or anything else, listens where our Ray head would."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        host, _, port = ray_address(network).rpartition(":")
         try:
-            probe.bind((f"127.{network}.0.1", 6379))
+            probe.bind((host, int(port)))
         except OSError:
             return True
     return False

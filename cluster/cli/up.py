@@ -66,7 +66,7 @@ def _start_head(shape: compose.Shape) -> ray_head.RayHead:
 def _launch(shape: compose.Shape, address: str, *, private: bool) -> None:
     from actors.hosts import ray as ray_host
 
-    ray_host.connect(address, shape.name, shape.ray_address if private else None)
+    ray_host.connect(address, shape.name, address.rpartition(":")[0] if private else None)
     try:
         if ray_host.is_running(shape.name):
             raise CommandError(

@@ -1,7 +1,8 @@
 """One kill of everything that a cluster is made of, with the application and writes going on.
 
-Prints a JSON line for each fault: what was killed, how long writes and the application failed,
-and when all components were ready again. Exits with 1 if something did not recover, or if a write
+Prints a JSON line for each fault: what was killed, the longest time between two writes and between
+two answers of the application that succeeded, how many failed, and when all components were ready
+again. Exits with 1 if something did not recover, or if a write
 that had been acknowledged is missing at the end.
 """
 
@@ -58,7 +59,9 @@ async def _fault(
 ) -> bool:
     pod = await _application_pod(client)
     begun = time.monotonic()
-    before = (writer.outages.failed, requester.outages.failed)
+    writes, requests = writer.outages, requester.outages
+    writes.begin()
+    requests.begin()
     try:
         victim = await asyncio.to_thread(nemeses.ALL[name], nemeses.Target(folder, pod))
     except ActorError as error:
@@ -68,12 +71,12 @@ async def _fault(
     _print({
         "fault": name,
         "killed": victim,
-        "writes_again_s": round(writer.outages.recovery_s(begun), 2),
-        "writes_failed": writer.outages.failed - before[0],
-        "application_again_s": round(requester.outages.recovery_s(begun), 2),
-        "requests_failed": requester.outages.failed - before[1],
+        "writes_gap_s": round(writes.longest_gap_s, 2),
+        "writes_failed": writes.failed,
+        "application_gap_s": round(requests.longest_gap_s, 2),
+        "requests_failed": requests.failed,
         "all_ready_s": None if restored_s is None else round(restored_s, 2),
-        "last_error": writer.outages.errors[-1:] if restored_s is None else [],
+        "last_error": writes.errors[-1:] if restored_s is None else [],
     })  # fmt: skip
     return restored_s is not None
 

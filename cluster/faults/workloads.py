@@ -25,20 +25,24 @@ class Outages:
     failed: int = 0
     last_failure: float = 0.0
     last_success: float = 0.0
+    longest_gap_s: float = 0.0
     errors: list[str] = field(default_factory=list)
 
     def record(self, error: str | None) -> None:
+        now = time.monotonic()
         if error is None:
             self.succeeded += 1
-            self.last_success = time.monotonic()
+            if self.last_success:
+                self.longest_gap_s = max(self.longest_gap_s, now - self.last_success)
+            self.last_success = now
         else:
             self.failed += 1
-            self.last_failure = time.monotonic()
+            self.last_failure = now
             self.errors = [*self.errors[-19:], error]
 
-    def recovery_s(self, since: float) -> float:
-        """Seconds from `since` to the end of the last failed attempt; 0 if none failed."""
-        return max(0.0, self.last_failure - since)
+    def begin(self) -> None:
+        """Count failures and gaps from here on."""
+        self.failed, self.longest_gap_s = 0, 0.0
 
     def steady(self, since: float, for_s: float) -> bool:
         """Succeeding again, with no failure for `for_s` seconds."""
