@@ -23,6 +23,7 @@ class Target:
 
 
 Nemesis = Callable[[Target], str]
+LED = ("store", "scheduler", "controller-manager")
 
 
 def kill_pod_process(target: Target) -> str:
@@ -81,11 +82,25 @@ def _picture(target: Target) -> dict[str, Any]:
     return discovery.read(target.folder)
 
 
-def _leader(target: Target, kind: str) -> str:
-    for name, entry in _picture(target).items():
+def leader(picture: dict[str, Any], kind: str) -> str | None:
+    """The component of this kind that leads, by its own word; the store names its leader."""
+    for name, entry in picture.items():
         if entry["kind"] == kind and entry.get("facts", {}).get("leader") in (True, name):
             return name
-    raise NotFound(f"no {kind} says that it leads")
+    return None
+
+
+def is_whole(picture: dict[str, Any]) -> bool:
+    """Every component is ready, and each kind that has a leader has one now."""
+    ready = bool(picture) and all(entry["ready"] for entry in picture.values())
+    return ready and all(leader(picture, kind) for kind in LED)
+
+
+def _leader(target: Target, kind: str) -> str:
+    found = leader(_picture(target), kind)
+    if found is None:
+        raise NotFound(f"no {kind} says that it leads")
+    return found
 
 
 def _kill(target: Target, name: str) -> str:

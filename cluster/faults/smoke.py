@@ -2,8 +2,8 @@
 
 Prints a JSON line for each fault: what was killed, the longest time between two writes and between
 two answers of the application that succeeded, how many failed, and when all components were ready
-again. Exits with 1 if something did not recover, or if a write
-that had been acknowledged is missing at the end.
+and led again. Exits with 1 if something did not recover, or if a write that had been acknowledged
+is missing at the end.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def _fault(
         "writes_failed": writes.failed,
         "application_gap_s": round(requests.longest_gap_s, 2),
         "requests_failed": requests.failed,
-        "all_ready_s": None if restored_s is None else round(restored_s, 2),
+        "whole_again_s": None if restored_s is None else round(restored_s, 2),
         "last_error": writes.errors[-1:] if restored_s is None else [],
     })  # fmt: skip
     return restored_s is not None
@@ -84,14 +84,13 @@ async def _fault(
 async def _recovered(
     folder: str, begun: float, writer: Writer, requester: Requester
 ) -> float | None:
-    """Seconds until every component was ready with writes and requests going well; None: never."""
+    """Seconds until the cluster was whole, with writes and requests going well; None: never."""
     ready_at: float | None = None
     while time.monotonic() - begun < RECOVERY_MAX_S:
         await asyncio.sleep(0.05)
-        picture = discovery.read(folder)
-        unready = [name for name, entry in picture.items() if not entry["ready"]]
         settled = time.monotonic() - begun > 1.0  # the supervisor has seen the death by now
-        ready_at = None if unready or not settled else ready_at or time.monotonic()
+        whole = settled and nemeses.is_whole(discovery.read(folder))
+        ready_at = (ready_at or time.monotonic()) if whole else None
         steady = (each.outages.steady(begun, STEADY_S) for each in (writer, requester))
         if ready_at is not None and all(steady):
             return ready_at - begun
