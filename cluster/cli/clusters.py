@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,13 @@ def create(name: str, **counts: int) -> Shape:
     return shape
 
 
+def forget(name: str) -> None:
+    """Remove the folder, and the home with the last one."""
+    shutil.rmtree(folder(name))
+    with contextlib.suppress(OSError):  # other clusters are in it
+        home().rmdir()
+
+
 def load(name: str) -> Shape:
     """Raises CommandError if there is no such cluster."""
     try:
@@ -67,10 +75,14 @@ def load(name: str) -> Shape:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
+    """The folder is its own lock, so that nothing is left behind when it goes."""
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home() / ".lock").open("w") as lock:
+    lock = os.open(home(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _free_network() -> int:

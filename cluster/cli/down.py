@@ -37,7 +37,7 @@ def remove(shape: Shape) -> None:
         _leave_ray(shape)
     _reap_pods(shape)
     _forget_kubeconfig(shape)
-    shutil.rmtree(shape.folder)
+    clusters.forget(shape.name)
 
 
 def keep_logs(shape: Shape) -> Path:

@@ -51,6 +51,15 @@ def test_a_bad_name_is_a_usage_error_and_makes_no_folder(name, home):
     assert not home.exists()
 
 
+def test_the_last_cluster_takes_the_home_with_it(home):
+    clusters.create("one")
+    clusters.create("two")
+    clusters.forget("one")
+    assert clusters.names() == ["two"]
+    clusters.forget("two")
+    assert not home.exists()
+
+
 def test_an_unknown_cluster_names_the_known_ones():
     clusters.create("here")
     with pytest.raises(CommandError) as refused:
