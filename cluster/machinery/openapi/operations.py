@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from cluster.machinery import schema
+from cluster.machinery.openapi import schemas
 from cluster.machinery.resources import Resource
+
+DELETE_OPTIONS = "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+STATUS = "k8s.io.apimachinery.pkg.apis.meta.v1.Status"
 
 PATCH_TYPES = (
     "application/json-patch+json",
@@ -101,6 +107,22 @@ def _operation(
         sends=own if verb.sends else None,
         answers=(own[0], f"{kind}List") if name == "list" else own,
     )
+
+
+def render(
+    resources: Sequence[Resource],
+    path_parameters: Callable[[Operation], list[dict[str, Any]]],
+    operation: Callable[[Operation], dict[str, Any]],
+) -> tuple[dict[str, Any], list[str]]:
+    """The `paths` of a document in a version's form, and all types that they lead to."""
+    paths: dict[str, Any] = {}
+    types = {DELETE_OPTIONS, STATUS}
+    for each in operations(resources):
+        item = paths.setdefault(each.path, {"parameters": path_parameters(each)})
+        item[each.method] = operation(each)
+        named = [schema.type_for(*kind) for kind in (each.sends, each.answers) if kind]
+        types.update(filter(None, named))
+    return paths, schemas.reachable(types)
 
 
 def path_of(resource: Resource, on_item: bool, subresource: str = "") -> str:

@@ -7,22 +7,12 @@ from typing import Any
 
 from cluster.machinery import schema
 from cluster.machinery.openapi import operations, schemas
-from cluster.machinery.openapi.v3 import DELETE_OPTIONS, STATUS
 from cluster.machinery.resources import Resource
 
 
 def document(resources: Sequence[Resource], release: str) -> dict[str, Any]:
     """The document of all the resources given."""
-    paths: dict[str, Any] = {}
-    types: set[str] = {DELETE_OPTIONS, STATUS}
-    for operation in operations.operations(resources):
-        item = paths.setdefault(operation.path, {"parameters": _path_parameters(operation)})
-        item[operation.method] = _operation(operation)
-        for each in (operation.sends, operation.answers):
-            found = schema.type_for(*each) if each else None
-            if found:
-                types.add(found)
-    names = schemas.reachable(types)
+    paths, names = operations.render(resources, _path_parameters, _operation)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": release},

@@ -9,9 +9,6 @@ from cluster.machinery import schema
 from cluster.machinery.openapi import operations, schemas
 from cluster.machinery.resources import Resource
 
-DELETE_OPTIONS = "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions"
-STATUS = "k8s.io.apimachinery.pkg.apis.meta.v1.Status"
-
 
 def paths_by_group_version(resources: Sequence[Resource]) -> dict[str, list[Resource]]:
     """The index's keys, `api/v1` and `apis/apps/v1`, with the resources under each."""
@@ -24,16 +21,7 @@ def paths_by_group_version(resources: Sequence[Resource]) -> dict[str, list[Reso
 
 def document(resources: Sequence[Resource], release: str) -> dict[str, Any]:
     """The document of resources that share a group and version."""
-    paths: dict[str, Any] = {}
-    types: set[str] = {DELETE_OPTIONS, STATUS}
-    for operation in operations.operations(resources):
-        item = paths.setdefault(operation.path, {"parameters": _path_parameters(operation)})
-        item[operation.method] = _operation(operation)
-        for each in (operation.sends, operation.answers):
-            found = schema.type_for(*each) if each else None
-            if found:
-                types.add(found)
-    names = schemas.reachable(types)
+    paths, names = operations.render(resources, _path_parameters, _operation)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": release},
@@ -75,7 +63,7 @@ def _operation(operation: operations.Operation) -> dict[str, Any]:
     if operation.sends:
         built["requestBody"] = {"required": True, "content": _content(operation)}
     elif operation.method == "delete":
-        options = {"$ref": _reference(schemas.public_name(DELETE_OPTIONS))}
+        options = {"$ref": _reference(schemas.public_name(operations.DELETE_OPTIONS))}
         built["requestBody"] = {"content": {"application/json": {"schema": options}}}
     return built
 
