@@ -91,7 +91,7 @@ class ControllerManager:
         if self._task is None or self._elector is None:
             return Health(False, "not started")
         if self._task.done():
-            return Health(False, f"ended: {_reason(self._task)}")
+            return Health(False, f"ended: {_reason(self._task)}", failed=True)
         facts = {"leader": self._elector.leading, "controllers": self._metrics()}
         return Health(True, "leads" if self._elector.leading else "stands by", facts)
 

@@ -61,7 +61,7 @@ class Scheduler:
             return Health(False, "not started")
         if self._task.done():
             cause = "cancelled" if self._task.cancelled() else repr(self._task.exception())
-            return Health(False, f"ended: {cause}")
+            return Health(False, f"ended: {cause}", failed=True)
         facts: dict[str, Any] = {"leader": self._elector.leading}
         if self._term is not None:
             facts |= self._term.facts()
