@@ -57,7 +57,7 @@ def test_pods_of_a_node_that_stays_down_are_replaced_elsewhere(cluster, namespac
     cluster.kubectl("rollout", "status", "deployment/lonely", "-n", namespace, "--timeout=60s")
     first = pod()
     node = first["spec"]["nodeName"]
-    cluster.raykube("kill", node, "--power-off", "--hold", "100s")
+    cluster.raykube("kill", node, "--power-off", "--hold", "60s")
     begun = time.monotonic()
     harness.eventually(lambda: ready(node) == "Unknown", "the node is seen to be silent", 60)
     silent_s = time.monotonic() - begun
@@ -70,3 +70,7 @@ def test_pods_of_a_node_that_stays_down_are_replaced_elsewhere(cluster, namespac
     print(f"NotReady after {silent_s:.1f} s, replaced after {time.monotonic() - begun:.1f} s")
     taints = cluster.get("node", node)["spec"]["taints"]
     assert "node.kubernetes.io/unreachable" in {taint["key"] for taint in taints}
+    harness.eventually(
+        lambda: ready(node) == "True" and not cluster.get("node", node)["spec"].get("taints"),
+        "the node is back, and may be used again", 90,
+    )  # fmt: skip
