@@ -19,6 +19,7 @@ from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import Node, PodRunner
 from cluster.kubelet.references import References
+from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import Container, Runtime
 from cluster.kubelet.runtimes.process import ProcessRuntime
 from cluster.kubelet.sandbox import Sandboxes
@@ -141,8 +142,9 @@ class Kubelet:
         await self._pods.synced()
         self._pods.subscribe(self._on_pod)
         known = {pod["metadata"]["uid"] for pod in self._pods.list()}
-        left = {*self._runtime.pod_uids(), *self._node.sandboxes.uids()} - known
-        for uid in left:
+        on_disk = records.pod_uids(self._node.data_dir)
+        here = {*self._runtime.pod_uids(), *self._node.sandboxes.uids(), *on_disk}
+        for uid in here - known:
             self._end_orphan(uid)
 
     def _end_orphan(self, uid: str) -> None:

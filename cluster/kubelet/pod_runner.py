@@ -85,6 +85,7 @@ class PodRunner:
         self._gone = False
         self._refresh = False
         self._warned = False
+        self._reclaimed = False
         self._released = False
         self._task = asyncio.create_task(self._run(), name=f"pod {pod['metadata']['name']}")
         self.wake()
@@ -188,7 +189,7 @@ class PodRunner:
             if name not in self._failures and observed.latest(name) is not None:
                 self._event_once_back_off(pod, observed, name)
         self._status = pod_status.build(pod, observed, decision, now_s, self._node.ip)
-        if not self._gone:
+        if not self._gone and not self._reclaimed:  # of what was removed there is no more to say
             self._node.statuses.set(self.pod, self._status)
 
     def _event_once_back_off(self, pod: Object, observed: Observed, name: str) -> None:
@@ -397,28 +398,36 @@ class PodRunner:
                     os.unlink(path)
 
     async def _finish(self, pod: Object) -> None:
-        """Nothing runs any more. A pod that is to be deleted is deleted and released."""
+        """Nothing runs any more. A pod that is to be deleted gives back what it holds, then goes.
+
+        In this order (as upstream's kubelet has it), whoever saw the pod go finds nothing left.
+        """
         metadata = pod["metadata"]
         if metadata.get("deletionTimestamp") is None:
             return
         if not self._gone:
             await self._node.statuses.flush(self.uid)
-            try:
-                await self._node.client.delete(
-                    "pods", metadata["name"], metadata["namespace"], grace_period_s=0, uid=self.uid
-                )
-            except ApiError as error:
-                if error.code not in (404, 409):
-                    raise
-        await self._release()
-
-    async def _release(self) -> None:
-        node = self._node
-        await node.runtime.remove_pod(self.uid)
-        node.statuses.forget(self.uid)
-        logs_of_pod = os.path.dirname(container_config.log_folder(node.data_dir, self.pod, "x"))
-        for path in (os.path.join(node.data_dir, "pods", self.uid), logs_of_pod):
-            await asyncio.to_thread(records.remove_tree, path)
-        node.sandboxes.release(self.uid)
+        await self._reclaim()
+        if not self._gone:
+            await self._delete(metadata)
+        self._node.statuses.forget(self.uid)
+        self._node.sandboxes.release(self.uid)  # its address is free once nobody names it
         self._released = True
         self._on_released(self.uid)
+
+    async def _reclaim(self) -> None:
+        self._reclaimed = True
+        await self._node.runtime.remove_pod(self.uid)
+        data_dir = self._node.data_dir
+        logs_of_pod = os.path.dirname(container_config.log_folder(data_dir, self.pod, "x"))
+        for path in (os.path.join(data_dir, "pods", self.uid), logs_of_pod):
+            await asyncio.to_thread(records.remove_tree, path)
+
+    async def _delete(self, metadata: Object) -> None:
+        try:
+            await self._node.client.delete(
+                "pods", metadata["name"], metadata["namespace"], grace_period_s=0, uid=self.uid
+            )
+        except ApiError as error:
+            if error.code not in (404, 409):
+                raise

@@ -322,6 +322,15 @@ def test_pods_go_on_while_the_kubelet_restarts_and_end_gracefully(cluster: Clust
     assert not list((Path(cluster.data_dir) / "pods").iterdir())
 
 
+def test_a_restarted_kubelet_removes_what_a_dead_one_left_of_a_deleted_pod(
+    cluster: Cluster,
+) -> None:
+    left = Path(cluster.data_dir) / "pods" / "11111111-2222-3333-4444-555555555555"
+    (left / "volumes" / "scratch").mkdir(parents=True)
+    cluster.restart_kubelet()
+    eventually(lambda: not left.exists())
+
+
 def test_a_job_like_pod_ends_and_a_bad_one_says_why(cluster: Cluster) -> None:
     cluster.apply(pod("job", "sh", "-c", "echo done; exit 3", restartPolicy="Never"))
     cluster.wait("job", "jsonpath={.status.phase}=Failed")

@@ -39,6 +39,11 @@ def folder_of(data_dir: str, pod_uid: str, name: str, attempt: int) -> str:
     return os.path.join(data_dir, "pods", pod_uid, "containers", name, str(attempt))
 
 
+def pod_uids(data_dir: str) -> list[str]:
+    """The pods that have a folder on this node, with containers in it or not."""
+    return _names(os.path.join(data_dir, "pods"))
+
+
 def folders(data_dir: str) -> Iterator[str]:
     """Every container folder under a node's data folder, attempts in order."""
     pods = os.path.join(data_dir, "pods")
