@@ -6,6 +6,7 @@ anything that a server does.
 """
 
 from cluster.client.config import ClientConfig
+from cluster.client.elected import Elected
 from cluster.client.errors import ClientError, Closed, UnknownOutcome, Unreachable
 from cluster.client.events import EventRecorder
 from cluster.client.informer import Informer
@@ -18,6 +19,7 @@ __all__ = [
     "ClientConfig",
     "ClientError",
     "Closed",
+    "Elected",
     "EventRecorder",
     "Informer",
     "LeaderElector",

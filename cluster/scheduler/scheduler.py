@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from actors.component import Config, Health
 from actors.seams import Seams
-from cluster.client import Client, ClientConfig, ClientError, EventRecorder, Informer, LeaderElector
+from cluster.client import Client, ClientError, Elected, EventRecorder, Informer
 from cluster.machinery import meta
 from cluster.machinery.status import ApiError
 from cluster.scheduler.binder import Binder
@@ -26,50 +25,20 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
-class Scheduler:
-    """Config: name, client, election."""
+class Scheduler(Elected):
+    """Config: `Elected`'s."""
 
-    address: str | None = None
+    lease_name = "kube-scheduler"
 
     def __init__(self) -> None:
-        self._client: Client | None = None
-        self._elector: LeaderElector | None = None
-        self._task: asyncio.Task[None] | None = None
+        super().__init__()
         self._term: Term | None = None
 
-    async def start(self, seams: Seams, config: Config) -> None:
-        self._seams = seams
-        client = self._client = Client(
-            ClientConfig.from_dict(config["client"]), seams, "kube-scheduler"
-        )
-        election: dict[str, Any] = {"lease_s": 15.0, "renew_s": 10.0, "retry_s": 2.0}
-        election |= config.get("election") or {}
-        identity = f"{config['name']}_{seams.randomness.randbytes(8).hex()}"
-        self._elector = LeaderElector(client, seams, "kube-scheduler", identity, **election)
-        self._task = asyncio.create_task(self._elector.run(self._lead), name="scheduler")
+    def facts(self) -> Mapping[str, Any]:
+        return self._term.facts() if self._term is not None else {}
 
-    async def stop(self) -> None:
-        """Finish nothing, release the lease: another replica decides afresh."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        if self._client is not None:
-            await self._client.close()
-
-    async def health(self) -> Health:
-        if self._task is None or self._elector is None:
-            return Health(False, "not started")
-        if self._task.done():
-            cause = "cancelled" if self._task.cancelled() else repr(self._task.exception())
-            return Health(False, f"ended: {cause}", failed=True)
-        facts: dict[str, Any] = {"leader": self._elector.leading}
-        if self._term is not None:
-            facts |= self._term.facts()
-        return Health(True, "leads" if self._elector.leading else "stands by", facts)
-
-    async def _lead(self) -> None:
-        assert self._client is not None
-        self._term = Term(self._client, self._seams)
+    async def lead(self, client: Client) -> None:
+        self._term = Term(client, self._seams)
         try:
             await self._term.run()
         finally:

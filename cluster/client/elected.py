@@ -1,0 +1,66 @@
+"""A component of which one of several replicas leads and does the work, the others stand by."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from actors.component import Config, Health
+from actors.seams import Seams
+from cluster.client.config import ClientConfig
+from cluster.client.leader_election import LeaderElector
+from cluster.client.rest import Client
+
+ELECTION: Mapping[str, float] = {"lease_s": 15.0, "renew_s": 10.0, "retry_s": 2.0}
+"""client-go's defaults."""
+
+
+class Elected(ABC):
+    """Config: name (of the replica), client, and optionally election (see `ELECTION`)."""
+
+    lease_name: ClassVar[str]
+    """Of the Lease in kube-system; also the client's user agent."""
+
+    address: str | None = None
+
+    def __init__(self) -> None:
+        self._client: Client | None = None
+        self._elector: LeaderElector | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def lead(self, client: Client) -> None:
+        """The work; runs while this replica leads, and is cancelled when it does not any more."""
+
+    @abstractmethod
+    def facts(self) -> Mapping[str, Any]:
+        """What the work has to tell, beside whether this replica leads."""
+
+    async def start(self, seams: Seams, config: Config) -> None:
+        self._seams = seams
+        client = Client(ClientConfig.from_dict(config["client"]), seams, self.lease_name)
+        identity = f"{config['name']}_{seams.randomness.randbytes(8).hex()}"
+        election = {**ELECTION, **(config.get("election") or {})}
+        elector = LeaderElector(client, seams, self.lease_name, identity, **election)
+        self._client, self._elector = client, elector
+        work = elector.run(lambda: self.lead(client))
+        self._task = asyncio.create_task(work, name=self.lease_name)
+
+    async def stop(self) -> None:
+        """End the work, then release the lease so that another replica leads at once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        if self._client is not None:
+            await self._client.close()
+
+    async def health(self) -> Health:
+        if self._task is None or self._elector is None:
+            return Health(False, "not started")
+        if self._task.done():
+            cause = "cancelled" if self._task.cancelled() else repr(self._task.exception())
+            return Health(False, f"ended: {cause}", failed=True)
+        leads = self._elector.leading
+        return Health(True, "leads" if leads else "stands by", {"leader": leads, **self.facts()})
