@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -51,6 +52,42 @@ class InvalidRequest(StoreError):
     """The request contradicts itself or exceeds a limit; nothing was changed."""
 
 
+class EmptyKey(InvalidRequest):
+    """A key must not be empty."""
+
+
+class KeyNotFound(InvalidRequest):
+    """A put that keeps value or lease needs a key that exists."""
+
+
+class ValueProvided(InvalidRequest):
+    """A put that keeps the value must not give one."""
+
+
+class LeaseProvided(InvalidRequest):
+    """A put that keeps the lease must not give one."""
+
+
+class InvalidSortOption(InvalidRequest):
+    """No such order or target of sorting."""
+
+
+class TooManyOperations(InvalidRequest):
+    """A transaction exceeds the limit on its operations."""
+
+
+class DuplicateKey(InvalidRequest):
+    """A transaction would change one key twice."""
+
+
+class LeaseExists(InvalidRequest):
+    """A lease with the id asked for is there already."""
+
+
+class LeaseTtlTooLarge(InvalidRequest):
+    """A lease was asked for more time than any can have."""
+
+
 class NoSpace(StoreError):
     """The store's quota is used up; compact, delete or raise it."""
 
@@ -70,20 +107,13 @@ class NotLeader(StoreError):
         return [self.address]
 
 
-_TYPES: dict[str, type[StoreError]] = {
-    kind.__name__: kind
-    for kind in (
-        Unavailable,
-        UnknownOutcome,
-        Compacted,
-        FutureRevision,
-        LeaseNotFound,
-        InvalidRequest,
-        NoSpace,
-        SessionExpired,
-        NotLeader,
-    )
-}
+def _with_subclasses(kind: type[StoreError]) -> Iterator[type[StoreError]]:
+    yield kind
+    for subclass in kind.__subclasses__():
+        yield from _with_subclasses(subclass)
+
+
+_TYPES = {kind.__name__: kind for kind in _with_subclasses(StoreError)}
 
 
 def encode(error: StoreError) -> list[Any]:

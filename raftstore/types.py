@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 Target = Literal["version", "create", "mod", "value", "lease"]
 CompareOp = Literal["=", "!=", "<", ">"]
+SortTarget = Literal["key", "version", "create", "mod", "value"]
+SortOrder = Literal["", "ascend", "descend"]
+EventType = Literal["put", "delete"]
 
 ALL_FROM = b"\0"
 """As a `range_end`: every key from `key` on."""
@@ -26,17 +29,24 @@ class KeyValue(NamedTuple):
 class Compare(NamedTuple):
     """`target` of `key` `op` `value`. A missing key has version, create, mod and lease 0.
 
-    Comparing the value of a missing key is false, whatever the operator (as in etcd).
+    Comparing the value of a missing key is false, whatever the operator (as in etcd). With a
+    `range_end` it must hold for every key of the range that exists; an empty range is compared
+    like a missing key.
     """
 
     key: bytes
     target: Target
     op: CompareOp
     value: bytes | int
+    range_end: bytes = b""
 
 
 class Range(NamedTuple):
-    """Keys in `[key, range_end)`; only `key` if `range_end` is empty. 0 = latest, no limit."""
+    """Keys in `[key, range_end)`; only `key` if `range_end` is empty. 0 = latest, no limit.
+
+    The bounds on revisions choose among the keys found, sorting comes next, the limit last. The
+    result's `count` is that of the whole range, whatever is chosen (as in etcd).
+    """
 
     key: bytes
     range_end: bytes = b""
@@ -44,13 +54,23 @@ class Range(NamedTuple):
     limit: int = 0
     keys_only: bool = False
     count_only: bool = False
+    sort_target: SortTarget = "key"
+    sort_order: SortOrder = ""
+    min_mod_revision: int = 0
+    max_mod_revision: int = 0
+    min_create_revision: int = 0
+    max_create_revision: int = 0
 
 
 class Put(NamedTuple):
+    """`ignore_value`, `ignore_lease`: keep what the key, which must exist, has already."""
+
     key: bytes
     value: bytes
     lease: int = 0
     prev_kv: bool = False
+    ignore_value: bool = False
+    ignore_lease: bool = False
 
 
 class Delete(NamedTuple):
@@ -104,7 +124,7 @@ Result = RangeResult | PutResult | DeleteResult | TxnResult
 class Event(NamedTuple):
     """`kv` of a deletion has only its key and the revision of the deletion."""
 
-    type: Literal["put", "delete"]
+    type: EventType
     kv: KeyValue
     prev_kv: KeyValue | None = None
 

@@ -82,15 +82,18 @@ def decode_op(wire: Sequence[Any]) -> Op:
 def _decode_op(wire: Sequence[Any]) -> Any:
     kind, fields = wire[0], wire[1:]
     if kind == Kind.PUT:
-        return _checked(Put(*fields), (bytes, bytes, int, bool))
+        return _checked(Put(*fields), (bytes, bytes, int, bool, bool, bool))
     if kind == Kind.RANGE:
-        return _checked(Range(*fields), (bytes, bytes, int, int, bool, bool))
+        return _checked(Range(*fields), _RANGE_FIELDS)
     if kind == Kind.DELETE:
         return _checked(Delete(*fields), (bytes, bytes, bool))
     if kind != Kind.TXN:
         raise ValueError(f"unknown kind {kind}")
-    compares = [_checked(Compare(*c), (bytes, str, str, (bytes, int))) for c in fields[0]]
+    compares = [_checked(Compare(*c), (bytes, str, str, (bytes, int), bytes)) for c in fields[0]]
     return Txn(compares, [*map(_decode_op, fields[1])], [*map(_decode_op, fields[2])])
+
+
+_RANGE_FIELDS = (bytes, bytes, int, int, bool, bool, str, str, int, int, int, int)
 
 
 def _checked(op: Any, kinds: Sequence[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from raftstore.errors import InvalidRequest, LeaseNotFound
+from raftstore.errors import InvalidRequest, LeaseExists, LeaseNotFound, LeaseTtlTooLarge
 from raftstore.types import Event
 
 MAX_TTL_S = 9_000_000_000
@@ -42,10 +42,12 @@ class LeaseTable:
 
     def grant(self, ttl_s: int, lease_id: int) -> int:
         """Add a lease; id 0 takes the next free one. Raises InvalidRequest."""
-        if not 0 < ttl_s <= MAX_TTL_S or not 0 <= lease_id <= MAX_LEASE_ID:
+        if ttl_s > MAX_TTL_S:
+            raise LeaseTtlTooLarge(f"a lease lives at most {MAX_TTL_S} s")
+        if ttl_s <= 0 or not 0 <= lease_id <= MAX_LEASE_ID:
             raise InvalidRequest("lease id or time to live out of range")
         if lease_id in self._ttls_s:
-            raise InvalidRequest(f"lease {lease_id} already exists")
+            raise LeaseExists(f"lease {lease_id} already exists")
         lease_id = lease_id or self._free_id()
         self._ttls_s[lease_id] = ttl_s
         return lease_id

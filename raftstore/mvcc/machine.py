@@ -145,8 +145,7 @@ class Machine:
     def read(self, request: Range | Txn) -> Any:
         """Answer a range, or a transaction that only reads, from the state as it is."""
         if isinstance(request, Range):
-            if not request.key:
-                raise InvalidRequest("key must not be empty")
+            txn.check_one(request)
             return self.store.range(request)
         txn.check(request)
         return Transaction(self.store).run(txn.plan(self.store, request, ()))

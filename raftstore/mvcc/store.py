@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from raftstore.errors import Compacted, FutureRevision, InvalidRequest
+from raftstore.mvcc import selection
 from raftstore.mvcc.history import History, Records
 from raftstore.mvcc.key_index import KeyIndex
 from raftstore.types import Event, KeyValue, Range, RangeResult
@@ -51,21 +52,28 @@ class MvccStore:
         count = self.keys.count(request.key, request.range_end)
         if request.count_only:
             return RangeResult(self.revision, [], False, count)
-        kvs = self.keys.current(request.key, request.range_end, request.limit)
+        limit = 0 if selection.needs_all(request) else request.limit
+        kvs = self.keys.current(request.key, request.range_end, limit)
         return self._result(request, kvs, count)
 
     def _range_then(self, request: Range) -> RangeResult:
         found = self.keys.at(request.revision, request.key, request.range_end)
-        kvs = list(islice(found, request.limit)) if request.limit else list(found)
+        cut = request.limit and not selection.needs_all(request)
+        kvs = list(islice(found, request.limit)) if cut else list(found)
         count = len(kvs) + sum(1 for _ in found)
         if request.count_only:
             return RangeResult(self.revision, [], False, count)
         return self._result(request, kvs, count)
 
     def _result(self, request: Range, kvs: list[KeyValue], count: int) -> RangeResult:
+        more = len(kvs) < count
+        if selection.needs_all(request):
+            kvs = selection.select(kvs, request)
+            more = bool(request.limit) and len(kvs) > request.limit
+            kvs = kvs[: request.limit] if more else kvs
         if request.keys_only:
             kvs = [kv._replace(value=b"") for kv in kvs]
-        return RangeResult(self.revision, kvs, len(kvs) < count, count)
+        return RangeResult(self.revision, kvs, more, count)
 
     def events(self, revision: int) -> list[Event]:
         """What happened in `revision`, with previous versions as far as they are kept."""

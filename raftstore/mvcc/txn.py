@@ -10,7 +10,18 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from raftstore.errors import InvalidRequest, LeaseNotFound
+from raftstore.errors import (
+    DuplicateKey,
+    EmptyKey,
+    InvalidRequest,
+    InvalidSortOption,
+    KeyNotFound,
+    LeaseNotFound,
+    LeaseProvided,
+    TooManyOperations,
+    ValueProvided,
+)
+from raftstore.mvcc.selection import SORT_KEYS, SORT_ORDERS
 from raftstore.mvcc.store import MvccStore
 from raftstore.types import (
     ALL_FROM,
@@ -64,7 +75,7 @@ def is_read_only(txn: Txn) -> bool:
 def check(txn: Txn) -> None:
     """Refuse what is malformed whatever the store holds. Raises InvalidRequest."""
     if _size(txn, MAX_DEPTH) > MAX_OPERATIONS:
-        raise InvalidRequest(f"more than {MAX_OPERATIONS} operations in a transaction")
+        raise TooManyOperations(f"more than {MAX_OPERATIONS} operations in a transaction")
     _check_branches(txn)
 
 
@@ -83,13 +94,30 @@ def _check_branches(txn: Txn) -> None:
         for op in branch:
             if isinstance(op, Txn):
                 _check_branches(op)
-            elif not op.key:
-                raise InvalidRequest("key must not be empty")
+            else:
+                check_one(op)
         _check_writes(branch)
 
 
+def check_one(op: Range | Put | Delete) -> None:
+    """Refuse a single operation that contradicts itself. Raises InvalidRequest."""
+    if not op.key:
+        raise EmptyKey("key must not be empty")
+    if isinstance(op, Put):
+        if op.ignore_value and op.value:
+            raise ValueProvided("a value is given and ignore_value is set")
+        if op.ignore_lease and op.lease:
+            raise LeaseProvided("a lease is given and ignore_lease is set")
+    elif isinstance(op, Range) and (
+        op.sort_target not in SORT_KEYS or op.sort_order not in SORT_ORDERS
+    ):
+        raise InvalidSortOption(f"cannot sort by {op.sort_target!r} {op.sort_order!r}")
+
+
 def _check_compare(compare: Compare) -> None:
-    if compare.op not in _OPERATORS or compare.target not in _TARGETS or not compare.key:
+    if not compare.key:
+        raise EmptyKey("key must not be empty")
+    if compare.op not in _OPERATORS or compare.target not in _TARGETS:
         raise InvalidRequest(f"unknown comparison: {compare.target!r} {compare.op!r}")
     if isinstance(compare.value, bytes) != (compare.target == "value"):
         raise InvalidRequest(f"{compare.target} is compared with a value of the wrong type")
@@ -102,11 +130,11 @@ def _check_writes(branch: Sequence[Op]) -> None:
     puts: set[bytes] = set()
     for key in _puts(branch):
         if key in puts:
-            raise InvalidRequest("duplicate key in transaction")
+            raise DuplicateKey("duplicate key in transaction")
         puts.add(key)
     for op in _deletes(branch):
         if any(in_range(key, op.key, op.range_end) for key in puts):
-            raise InvalidRequest("duplicate key in transaction")
+            raise DuplicateKey("duplicate key in transaction")
 
 
 def _puts(branch: Sequence[Op]) -> Iterator[bytes]:
@@ -144,26 +172,29 @@ def plan(store: MvccStore, txn: Txn, leases: Collection[int]) -> Plan:
         if isinstance(op, Range):
             store.check_readable(op.revision)
         elif isinstance(op, Put):
-            _check_lease(op, leases)
+            _check_put(store, op, leases)
         operations.append(op)
     return Plan(succeeded, operations)
 
 
-def _check_lease(put: Put, leases: Collection[int]) -> None:
+def _check_put(store: MvccStore, put: Put, leases: Collection[int]) -> None:
     if put.lease and put.lease not in leases:
         raise LeaseNotFound(f"lease {put.lease} does not exist")
+    if (put.ignore_value or put.ignore_lease) and store.keys.get(put.key) is None:
+        raise KeyNotFound("there is nothing to keep: the key does not exist")
 
 
 _MISSING = KeyValue(b"", b"", 0, 0, 0)
 
 
 def _holds(store: MvccStore, compare: Compare) -> bool:
-    kv = store.keys.get(compare.key)
-    if kv is None:
+    found = store.keys.current(compare.key, compare.range_end)
+    if not found:
         if compare.target == "value":
             return False
-        kv = _MISSING
-    return _OPERATORS[compare.op](_TARGETS[compare.target](kv), compare.value)
+        found = [_MISSING]
+    holds, target = _OPERATORS[compare.op], _TARGETS[compare.target]
+    return all(holds(target(kv), compare.value) for kv in found)
 
 
 class Transaction:
@@ -181,11 +212,13 @@ class Transaction:
         return self._stamped(result, self._store.revision)
 
     def run_one(self, op: Put | Delete, leases: Collection[int]) -> PutResult | DeleteResult:
-        """A single write, without the cost of a plan. Raises InvalidRequest, LeaseNotFound."""
-        if not op.key:
-            raise InvalidRequest("key must not be empty")
+        """A single write, without the cost of a plan.
+
+        Raises InvalidRequest, LeaseNotFound, KeyNotFound.
+        """
+        check_one(op)
         if isinstance(op, Put):
-            _check_lease(op, leases)
+            _check_put(self._store, op, leases)
         result = self._put(op) if isinstance(op, Put) else self._delete(op)
         if self.events:
             self._store.commit([event.kv for event in self.events])
@@ -205,7 +238,11 @@ class Transaction:
         previous = self._store.keys.get(op.key)
         created = previous.create_revision if previous else self._revision
         version = previous.version + 1 if previous else 1
-        record = KeyValue(op.key, op.value, created, self._revision, version, op.lease)
+        value, lease = op.value, op.lease
+        if previous and (op.ignore_value or op.ignore_lease):
+            value = previous.value if op.ignore_value else value
+            lease = previous.lease if op.ignore_lease else lease
+        record = KeyValue(op.key, value, created, self._revision, version, lease)
         self._record(Event("put", record, previous))
         return PutResult(0, previous if op.prev_kv else None)
 
