@@ -15,7 +15,9 @@ from typing import Any
 from actors import tls as tls_files
 from actors.seams import Seams
 from raftstore import wire
-from raftstore.connection import ConnectionLost, Connector, ServerConnection
+from raftstore.calls import StoreCalls
+from raftstore.connection import ConnectionLost, Connector, ServerConnection, bounded
+from raftstore.endpoint import MemberClient
 from raftstore.errors import (
     NotLeader,
     SessionExpired,
@@ -23,22 +25,7 @@ from raftstore.errors import (
     UnknownOutcome,
 )
 from raftstore.mvcc import txn
-from raftstore.types import (
-    Compare,
-    Delete,
-    DeleteResult,
-    Lease,
-    MemberStatus,
-    Op,
-    Put,
-    PutResult,
-    Range,
-    RangeResult,
-    Store,
-    Txn,
-    TxnResult,
-    WatchBatch,
-)
+from raftstore.types import EventType, Lease, MemberStatus, Op, Range, Store, Txn, WatchBatch
 from raftstore.wire import Kind
 
 MAX_IN_FLIGHT = 1024
@@ -68,7 +55,7 @@ class _Session:
         return next(iter(self._open), self._next + 1)
 
 
-class StoreClient:
+class StoreClient(StoreCalls):
     """`endpoints`: client addresses of the members; `timeout_s` bounds every call but `watch`."""
 
     def __init__(
@@ -101,47 +88,17 @@ class StoreClient:
         await self._connector.stop()
         self._connector = None
 
-    # ---- keys
+    # ---- operations
 
-    async def range(
-        self,
-        key: bytes,
-        range_end: bytes = b"",
-        *,
-        revision: int = 0,
-        limit: int = 0,
-        keys_only: bool = False,
-        count_only: bool = False,
-        serializable: bool = False,
-    ) -> RangeResult:
-        request = Range(key, range_end, revision, limit, keys_only, count_only)
-        result: RangeResult = await self._read(request, serializable)
-        return result
+    async def execute(self, op: Op, *, serializable: bool = False) -> Any:
+        if isinstance(op, Range) or (isinstance(op, Txn) and txn.is_read_only(op)):
+            answer = await self.query(wire.encode_op(op), serializable=serializable)
+        else:
+            answer = await self.command(wire.encode_op(op))
+        return wire.decode_result(op, answer)
 
-    async def put(
-        self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False
-    ) -> PutResult:
-        result: PutResult = await self._write_op(Put(key, value, lease, prev_kv))
-        return result
-
-    async def delete(
-        self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False
-    ) -> DeleteResult:
-        result: DeleteResult = await self._write_op(Delete(key, range_end, prev_kv))
-        return result
-
-    async def txn(
-        self, compare: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = ()
-    ) -> TxnResult:
-        request = Txn(compare, success, failure)
-        read_only = txn.is_read_only(request)
-        result: TxnResult = await (
-            self._read(request, False) if read_only else self._write_op(request)
-        )
-        return result
-
-    async def compact(self, revision: int) -> None:
-        await self._write([Kind.COMPACT, revision])
+    async def query(self, operation: Sequence[Any], *, serializable: bool = False) -> Any:
+        return await self._repeat("read", [wire.pack(operation), serializable])
 
     # ---- watches
 
@@ -152,11 +109,12 @@ class StoreClient:
         *,
         start_revision: int = 0,
         prev_kv: bool = False,
+        filters: Sequence[EventType] = (),
     ) -> AsyncIterator[WatchBatch]:
         next_revision = start_revision
         while True:
             connection = await self._connection(None)
-            arguments = (key, range_end, next_revision, prev_kv)
+            arguments = (key, range_end, next_revision, prev_kv, list(filters))
             try:
                 async with aclosing(connection.stream("watch", arguments)) as batches:
                     async for packed in batches:
@@ -166,21 +124,18 @@ class StoreClient:
             except (ConnectionLost, Unavailable):
                 await self._seams.clock.sleep(RETRY_S)
 
+    async def request_progress(self) -> None:
+        """Have every watch that misses nothing yield an empty batch that tells how far it is."""
+        await self._repeat("progress", [])
+
     # ---- leases
-
-    async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
-        granted, ttl_s = await self._write([Kind.LEASE_GRANT, ttl_s, lease_id])
-        return Lease(granted, ttl_s, ttl_s)
-
-    async def lease_revoke(self, lease_id: int) -> None:
-        await self._write([Kind.LEASE_REVOKE, lease_id])
 
     async def lease_keep_alive(self, lease_id: int) -> Lease:
         """Raises LeaseNotFound if it has expired."""
-        return _lease(await self._repeat("keep_alive", [lease_id]))
+        return wire.decode_lease(await self._repeat("keep_alive", [lease_id]))
 
     async def lease_time_to_live(self, lease_id: int) -> Lease:
-        return _lease(await self._repeat("ttl", [lease_id]))
+        return wire.decode_lease(await self._repeat("ttl", [lease_id]))
 
     # ---- members
 
@@ -189,22 +144,17 @@ class StoreClient:
         return list(await asyncio.gather(*map(self._status_of, self._endpoints)))
 
     async def _status_of(self, endpoint: str) -> MemberStatus:
-        assert self._connector is not None
-        try:
-            async with asyncio.timeout(STATUS_TIMEOUT_S):
-                connection = await self._connector.dial(endpoint)
-                try:
-                    return MemberStatus(*await connection.request("status", []))
-                finally:
-                    connection.abort()
-        except (OSError, TimeoutError, ConnectionLost, Unavailable):
-            return MemberStatus("", endpoint, "", 0, 0, 0, 0, 0, False)
+        async with self.member(endpoint) as member:
+            try:
+                return await member.status()
+            except Unavailable:
+                return MemberStatus("", endpoint, "", 0, 0, 0, 0, 0, False)
+
+    def member(self, endpoint: str, timeout_s: float = STATUS_TIMEOUT_S) -> MemberClient:
+        """A client of one member; to be closed by who asked for it."""
+        return MemberClient(self._seams, endpoint, self._tls, timeout_s)
 
     # ---- one request
-
-    async def _read(self, request: Range | Txn, serializable: bool) -> Any:
-        arguments = [wire.pack(wire.encode_op(request)), serializable]
-        return wire.decode_result(request, await self._repeat("read", arguments))
 
     async def _repeat(self, method: str, arguments: Sequence[Any]) -> Any:
         """A request that may be executed any number of times."""
@@ -217,10 +167,7 @@ class StoreClient:
         except UnknownOutcome as error:
             raise Unavailable("no answer in time") from error
 
-    async def _write_op(self, op: Op) -> Any:
-        return wire.decode_result(op, await self._write(wire.encode_op(op)))
-
-    async def _write(self, operation: Sequence[Any]) -> Any:
+    async def command(self, operation: Sequence[Any]) -> Any:
         """Execute exactly once, or raise."""
         packed = wire.pack(operation)
         async with self._in_flight:
@@ -267,7 +214,7 @@ class StoreClient:
         while True:
             try:
                 connection = await self._connection(deadline_s)
-                return await _bounded(self._seams, once(connection), deadline_s)
+                return await bounded(self._seams, once(connection), deadline_s)
             except NotLeader as error:
                 self._redirect(connection, error.address)
             except UnknownOutcome:
@@ -291,7 +238,7 @@ class StoreClient:
             return connection
         try:
             connected = self._connector.connected()
-            found: ServerConnection = await _bounded(self._seams, connected, deadline_s)
+            found: ServerConnection = await bounded(self._seams, connected, deadline_s)
         except TimeoutError:
             raise Unavailable("no member leads or can be reached") from None
         return found
@@ -301,30 +248,5 @@ class StoreClient:
             self._connector.leave(connection, address)
 
 
-def _lease(answer: Sequence[Any]) -> Lease:
-    lease_id, ttl_s, granted_s, keys = answer
-    return Lease(lease_id, ttl_s, granted_s, tuple(keys))
-
-
 class _Restart(Exception):
     """The session is gone and the write was surely not executed: take a new session."""
-
-
-async def _bounded(seams: Seams, work: Awaitable[Any], deadline_s: float | None) -> Any:
-    """Await with a deadline of the clock seam. Raises TimeoutError."""
-    task = asyncio.ensure_future(work)
-    if deadline_s is None:
-        return await task
-    timer = seams.clock.call_later(max(0.0, deadline_s - seams.clock.now()), task.cancel, _LATE)
-    try:
-        return await task
-    except asyncio.CancelledError as error:
-        if error.args == (_LATE,):
-            raise TimeoutError from None
-        task.cancel()
-        raise
-    finally:
-        timer.cancel()
-
-
-_LATE = "deadline of the request"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any
 
 from actors.seams import Seams
@@ -117,6 +117,17 @@ class ServerConnection(FrameProtocol):
             stream.news.set()
 
 
+async def dial(seams: Seams, endpoint: str, context: ssl.SSLContext | None) -> ServerConnection:
+    """Raises OSError, TimeoutError."""
+    host, port = split_address(endpoint)
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        _, connection = await seams.network.connect(
+            host, port, ServerConnection, tls=context, server_name=host
+        )
+    assert isinstance(connection, ServerConnection)
+    return connection
+
+
 class Connector:
     """Keeps one connection to the member that leads; hints shorten the search."""
 
@@ -153,16 +164,6 @@ class Connector:
             self.current = None
             connection.nudge.set()
 
-    async def dial(self, endpoint: str) -> ServerConnection:
-        """Raises OSError, TimeoutError."""
-        host, port = split_address(endpoint)
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, connection = await self._seams.network.connect(
-                host, port, ServerConnection, tls=self._tls, server_name=host
-            )
-        assert isinstance(connection, ServerConnection)
-        return connection
-
     async def _keep_connected(self) -> None:
         shortest_s, longest_s = BACK_OFF_S
         back_off_s = shortest_s
@@ -182,7 +183,7 @@ class Connector:
             endpoint = self._endpoints[self._position % len(self._endpoints)]
             self._position += 1
         try:
-            connection = await self.dial(endpoint)
+            connection = await dial(self._seams, endpoint, self._tls)
         except (OSError, TimeoutError) as error:
             _logger.debug("cannot reach %s: %s", endpoint, error)
             return None
@@ -226,3 +227,23 @@ class Connector:
         finally:
             timer.cancel()
         return True
+
+
+async def bounded(seams: Seams, work: Awaitable[Any], deadline_s: float | None) -> Any:
+    """Await with a deadline of the clock seam. Raises TimeoutError."""
+    task = asyncio.ensure_future(work)
+    if deadline_s is None:
+        return await task
+    timer = seams.clock.call_later(max(0.0, deadline_s - seams.clock.now()), task.cancel, _LATE)
+    try:
+        return await task
+    except asyncio.CancelledError as error:
+        if error.args == (_LATE,):
+            raise TimeoutError from None
+        task.cancel()
+        raise
+    finally:
+        timer.cancel()
+
+
+_LATE = "deadline of the request"

@@ -89,7 +89,79 @@ class LeaseTtlTooLarge(InvalidRequest):
 
 
 class NoSpace(StoreError):
-    """The store's quota is used up; compact, delete or raise it."""
+    """The store's quota is used up: compact or delete, then clear the alarm."""
+
+
+class Corrupt(StoreError):
+    """Members disagree on what the store holds; nothing is served until this is cleared."""
+
+
+class AuthError(StoreError):
+    """Users and roles forbid it, or the request about them cannot be carried out."""
+
+
+class AuthNotEnabled(AuthError):
+    """Nobody needs to authenticate here."""
+
+
+class AuthFailed(AuthError):
+    """No such user, or another password."""
+
+
+class InvalidAuthToken(AuthError):
+    """The token is not of this store, or too old: authenticate again."""
+
+
+class AuthOldRevision(AuthError):
+    """Users or roles have changed since the token was given: authenticate again."""
+
+
+class InvalidAuthManagement(AuthError):
+    """The root user and role cannot be taken away while authentication is required."""
+
+
+class PermissionDenied(AuthError):
+    """The user may not do this."""
+
+
+class PermissionNotGranted(AuthError):
+    """The role does not have the permission that is to be revoked."""
+
+
+class RoleEmpty(AuthError):
+    """A role needs a name."""
+
+
+class RoleExists(AuthError):
+    """There is a role of this name."""
+
+
+class RoleNotFound(AuthError):
+    """There is no role of this name."""
+
+
+class RoleNotGranted(AuthError):
+    """The user does not have the role that is to be revoked."""
+
+
+class RootRoleMissing(AuthError):
+    """Before authentication is required, the user root must have the role root."""
+
+
+class RootUserMissing(AuthError):
+    """Before authentication is required, there must be a user root."""
+
+
+class UserEmpty(AuthError):
+    """Authentication is required and the request names no user, or a user gets no name."""
+
+
+class UserExists(AuthError):
+    """There is a user of this name."""
+
+
+class UserNotFound(AuthError):
+    """There is no user of this name."""
 
 
 class SessionExpired(StoreError):

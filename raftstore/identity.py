@@ -6,6 +6,7 @@ A cluster's CA also signs kubelets and users; being signed by it is not enough t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import pathlib
 from collections.abc import Mapping
 
@@ -13,6 +14,11 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 Organizations = frozenset[str]
+
+
+def member_id(name: str) -> int:
+    """A member's number wherever one is wanted instead of its name; the same in every run."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1
 
 
 def own_organizations(files: Mapping[str, str] | None) -> Organizations:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from actors import tls
@@ -14,17 +15,20 @@ from actors.seams.clock import TimerHandle
 from actors.seams.network import Listener
 from raftstore import wire
 from raftstore.batcher import Batcher
-from raftstore.errors import InvalidRequest, NoSpace, NotLeader, StoreError, Unavailable
-from raftstore.identity import Organizations, own_organizations
+from raftstore.compaction import CompactionPolicy, Compactions
+from raftstore.errors import NoSpace, NotLeader, StoreError, Unavailable
+from raftstore.identity import Organizations, member_id, own_organizations
 from raftstore.lease import Lessor
-from raftstore.mvcc import machine, txn
+from raftstore.mvcc import requests
+from raftstore.mvcc.hashing import hashing
 from raftstore.mvcc.machine import NO_CLIENT, Request
+from raftstore.mvcc.requests import grows
 from raftstore.raft.interface import Timing
 from raftstore.raft.node import RaftNode, SnapshotPolicy
 from raftstore.raft.transport import split_address
 from raftstore.service import Answer, Connection
 from raftstore.state import ReplicatedState
-from raftstore.types import MemberStatus, Range, Txn
+from raftstore.types import Alarm, MemberStatus
 from raftstore.watch import WatchHub
 from raftstore.wire import Kind
 
@@ -35,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 class Member:
     """Replicates, serves clients, expires leases. Config: `docs/contracts.md`, and optionally
-    `snapshot_entries`, `keep_entries`, `quota_bytes` and `watch_progress_s`."""
+    `snapshot_entries`, `keep_entries`, `quota_bytes`, `watch_progress_s` and `compaction`."""
 
     def __init__(self) -> None:
         self._connections: set[Connection] = set()
@@ -45,6 +49,7 @@ class Member:
         self._address: str | None = None
         self._failure: BaseException | None = None
         self._progress_timer: TimerHandle | None = None
+        self._compact_timer: TimerHandle | None = None
 
     # ---- component
 
@@ -64,7 +69,8 @@ class Member:
     async def start(self, seams: Seams, config: Config) -> None:
         """Recover, join the others, serve. Raises CorruptLog, CorruptSnapshot, OSError."""
         self._seams, self._name = seams, config["name"]
-        self._quota_bytes = config.get("quota_bytes", DEFAULT_QUOTA_BYTES)
+        self._quota_bytes = config.get("quota_bytes", 0) or DEFAULT_QUOTA_BYTES
+        self._alarm = Alarm(member_id(self._name), "nospace")
         self._watch_progress_s = config.get("watch_progress_s", WATCH_PROGRESS_S)
         server_tls, client_tls = _contexts(config.get("tls"))
         allowed = own_organizations(config.get("tls"))
@@ -79,6 +85,10 @@ class Member:
         )
         self._address = config["client_address"]
         self._report_progress()
+        self._policy = CompactionPolicy.of(config.get("compaction"))
+        self._compactions = Compactions(self._policy)
+        if self._policy.mode != "off":
+            self._compact()
 
     def _make_node(
         self,
@@ -107,8 +117,9 @@ class Member:
         )
 
     async def stop(self) -> None:
-        if self._progress_timer is not None:
-            self._progress_timer.cancel()
+        for timer in (self._progress_timer, self._compact_timer):
+            if timer is not None:
+                timer.cancel()
         if self._listener is not None:
             await self._listener.close()
             self._listener = None
@@ -141,21 +152,18 @@ class Member:
         if not raft.is_leader:
             raise NotLeader(self._leader_address())
         operation = wire.unpack(request.operation)
-        machine.check(operation)
-        self._check_quota(operation[0])
+        requests.check(operation)
+        self._check_quota(operation)
         self._batcher.add(request, answer)
 
     def read(self, operation: Any, serializable: bool, answer: Answer) -> None:
-        """Ranges, and transactions that only read."""
-        request = wire.decode_op(wire.unpack(operation))
-        if not isinstance(request, Range | Txn) or (
-            isinstance(request, Txn) and not txn.is_read_only(request)
-        ):
-            raise InvalidRequest("not a read")
+        """Answer a question about the state: linearizable, or at once as it is here."""
+        question = wire.unpack(operation)
+        requests.check_question(question)
         if serializable:
-            answer(self._read_now(request))
+            answer(self._read_now(question))
         else:
-            self._when_confirmed(lambda: self._read_now(request), answer)
+            self._when_confirmed(lambda: self._read_now(question), answer)
 
     def keep_alive(self, lease_id: int, answer: Answer) -> None:
         self._when_confirmed(lambda: wire.success(self._lessor.keep_alive(lease_id)), answer)
@@ -171,9 +179,29 @@ class Member:
         self._raft()
         return self._status()
 
-    def _read_now(self, request: Range | Txn) -> bytes:
+    def hash_kv(self, revision: int, answer: Answer) -> None:
+        """Of this member's own state, in slices, so that it goes on meanwhile."""
+        steps = hashing(self._state.machine.store, revision)
+
+        def step() -> None:
+            try:
+                next(steps)
+            except StopIteration as done:
+                answer(wire.success(done.value))
+            else:
+                self._seams.clock.call_later(0.0, step)
+
+        self._raft()
+        step()
+
+    def export(self) -> Iterator[Any]:
+        self._raft()
+        head, chunks = self._state.cut()
+        return chain((head,), chunks)
+
+    def _read_now(self, question: Any) -> bytes:
         try:
-            return wire.success(self._state.machine.read(request))
+            return wire.success(self._state.machine.query(question))
         except StoreError as error:
             return wire.failure(error)
 
@@ -190,10 +218,13 @@ class Member:
         assert self._node is not None
         self._node.read_barrier(done)
 
-    def _check_quota(self, kind: int) -> None:
-        growing = kind in (Kind.PUT, Kind.TXN)
-        if growing and self._state.machine.store.size_bytes > self._quota_bytes:
-            raise NoSpace(f"the store holds more than its quota of {self._quota_bytes} bytes")
+    def _check_quota(self, operation: Any) -> None:
+        """Raises NoSpace, and the alarm that makes every member refuse what grows the store."""
+        if self._state.machine.store.size_bytes <= self._quota_bytes or not grows(operation):
+            return
+        if self._alarm not in self._state.machine.alarms.all():
+            self._propose([Kind.ALARM, "raise", *self._alarm])
+        raise NoSpace(f"the store holds more than its quota of {self._quota_bytes} bytes")
 
     def _raft(self) -> Any:
         if self._node is None or self._failure is not None:
@@ -215,11 +246,24 @@ class Member:
             self._lessor.lead()
 
     def _revoke(self, lease_id: int) -> None:
-        operation = wire.pack([Kind.LEASE_REVOKE, lease_id])
         try:
-            self._batcher.add(Request(NO_CLIENT, 0, 0, operation), lambda answer: None)
+            self._propose([Kind.LEASE_REVOKE, lease_id])
         except Unavailable:
             _logger.warning("revocation of lease %d has to wait: too many writes", lease_id)
+
+    def _propose(self, operation: Any) -> None:
+        """A change of this member's own. Raises Unavailable."""
+        request = Request(NO_CLIENT, 0, 0, wire.pack(operation))
+        self._batcher.add(request, lambda answer: None)
+
+    def _compact(self) -> None:
+        """Every member keeps count of revisions, so that a new leader knows their age."""
+        store = self._state.machine.store
+        now_s = self._seams.clock.now()
+        revision = self._compactions.due(now_s, store.revision, store.compacted_revision)
+        if revision and self._node is not None and self._node.raft.is_leader:
+            self._propose([Kind.COMPACT, revision])
+        self._compact_timer = self._seams.clock.call_later(self._policy.interval_s, self._compact)
 
     def _report_progress(self) -> None:
         lost = self._node is None or self._node.raft.leader is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from raftstore import errors, wire
@@ -16,6 +16,7 @@ from raftstore.errors import InvalidRequest, StoreError
 from raftstore.framing import FrameProtocol
 from raftstore.identity import Organizations, is_allowed
 from raftstore.mvcc.machine import Request
+from raftstore.types import EventType
 from raftstore.watch import Watcher, WatchHub
 
 MAX_REQUEST_BYTES = 16 << 20
@@ -46,6 +47,12 @@ class Backend(Protocol):
 
     def status(self) -> Any: ...
 
+    def hash_kv(self, revision: int, answer: Answer) -> None: ...
+
+    def export(self) -> Iterator[Any]:
+        """The state as of now, in pieces."""
+        ...
+
 
 class Connection(FrameProtocol):
     """One client."""
@@ -62,15 +69,19 @@ class Connection(FrameProtocol):
         self._watchers: dict[int, Watcher] = {}
         self._ready: dict[int, None] = {}
         self._pumping = False
+        self._exporting: Iterator[tuple[int, Any]] = iter(())
         self._methods: dict[str, Callable[..., None]] = {
             "write": self._write,
             "read": self._read,
             "watch": self._watch,
             "cancel": self._cancel,
+            "progress": self._progress,
             "keep_alive": self._keep_alive,
             "ttl": self._time_to_live,
             "ping": self._ping,
             "status": self._status,
+            "hash_kv": self._hash_kv,
+            "export": self._export,
         }
 
     def opened(self) -> None:
@@ -124,19 +135,44 @@ class Connection(FrameProtocol):
     def _status(self, request_id: int) -> None:
         self._answer(request_id, wire.success(self._backend.status()))
 
+    def _hash_kv(self, request_id: int, revision: int) -> None:
+        self._backend.hash_kv(revision, self._answering(request_id))
+
+    def _export(self, request_id: int, position: int) -> None:
+        """Piece after piece of one export, as the client asks for them; None is the end.
+
+        Position 0 starts over, any other must be that of the next piece.
+        """
+        if position == 0:
+            self._exporting = enumerate(self._backend.export())
+        expected, piece = next(self._exporting, (position, None))
+        if expected != position:
+            raise InvalidRequest(f"the next piece is {expected}, not {position}")
+        self._answer(request_id, wire.success(piece))
+
     def _watch(
-        self, request_id: int, key: bytes, range_end: bytes, start_revision: int, prev_kv: bool
+        self,
+        request_id: int,
+        key: bytes,
+        range_end: bytes,
+        start_revision: int,
+        prev_kv: bool,
+        filters: Sequence[EventType] = (),
     ) -> None:
         if len(self._watchers) >= MAX_WATCHES or request_id in self._watchers:
             raise InvalidRequest("too many watches, or one with this id exists")
         if not key or not isinstance(key, bytes) or not isinstance(range_end, bytes):
             raise InvalidRequest("a watch needs a key")
         watcher = self._backend.hub.open(
-            key, range_end, start_revision, prev_kv, lambda: self._has_news(request_id)
+            key, range_end, start_revision, prev_kv, lambda: self._has_news(request_id), filters
         )
         self._watchers[request_id] = watcher
         self._pending -= 1
         self._has_news(request_id)
+
+    def _progress(self, request_id: int) -> None:
+        self.report_progress()
+        self._answer(request_id, wire.success(None))
 
     def _cancel(self, request_id: int, watch_id: int) -> None:
         self._forget(watch_id)

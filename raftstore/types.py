@@ -10,6 +10,8 @@ CompareOp = Literal["=", "!=", "<", ">"]
 SortTarget = Literal["key", "version", "create", "mod", "value"]
 SortOrder = Literal["", "ascend", "descend"]
 EventType = Literal["put", "delete"]
+AlarmKind = Literal["nospace", "corrupt"]
+PermissionKind = Literal["read", "write", "readwrite"]
 
 ALL_FROM = b"\0"
 """As a `range_end`: every key from `key` on."""
@@ -159,6 +161,39 @@ class MemberStatus(NamedTuple):
     healthy: bool
 
 
+class HashKv(NamedTuple):
+    """Of one member: members that agree on what they keep up to `revision` have equal hashes.
+
+    Comparable only between answers with the same `compact_revision`.
+    """
+
+    hash: int
+    compact_revision: int
+    revision: int
+
+
+class Alarm(NamedTuple):
+    """Raised until cleared: `nospace` refuses what grows the store, `corrupt` everything."""
+
+    member_id: int
+    kind: AlarmKind
+
+
+class Permission(NamedTuple):
+    """On `[key, range_end)`, or on `key` alone if `range_end` is empty."""
+
+    kind: PermissionKind
+    key: bytes
+    range_end: bytes = b""
+
+
+class AuthStatus(NamedTuple):
+    """`revision` changes with every change of users, roles and permissions."""
+
+    enabled: bool
+    revision: int
+
+
 class Store(Protocol):
     """The store as its users see it, whether remote (`StoreClient`) or in this process."""
 
@@ -199,10 +234,12 @@ class Store(Protocol):
         *,
         start_revision: int = 0,
         prev_kv: bool = False,
+        filters: Sequence[EventType] = (),
     ) -> AsyncIterator[WatchBatch]:
         """Changes from `start_revision` on (0: from now), each revision once and in order.
 
-        The first batch may be empty: it tells that the watch stands. Raises Compacted.
+        Events of a type in `filters` are left out. The first batch may be empty: it tells that
+        the watch stands. Raises Compacted.
         """
         ...
 

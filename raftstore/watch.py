@@ -9,12 +9,12 @@ watcher costs a bounded queue and misses nothing, unless compaction overtakes it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from raftstore.errors import Compacted
 from raftstore.mvcc.store import MvccStore
 from raftstore.mvcc.txn import in_range
-from raftstore.types import Event, WatchBatch
+from raftstore.types import Event, EventType, WatchBatch
 
 MAX_QUEUED_EVENTS = 4096
 CATCH_UP_REVISIONS = 512
@@ -32,8 +32,10 @@ class Watcher:
         next_revision: int,
         prev_kv: bool,
         notify: Callable[[], None],
+        filters: Collection[EventType],
     ) -> None:
         self.key, self.range_end = key, range_end
+        self._filters = filters
         self._hub, self._prev_kv, self._notify = hub, prev_kv, notify
         self._next_revision = next_revision
         self._queue: deque[WatchBatch] = deque()
@@ -102,7 +104,7 @@ class Watcher:
         return None
 
     def wants(self, event: Event) -> bool:
-        return in_range(event.kv.key, self.key, self.range_end)
+        return event.type not in self._filters and in_range(event.kv.key, self.key, self.range_end)
 
 
 class WatchHub:
@@ -128,12 +130,13 @@ class WatchHub:
         start_revision: int,
         prev_kv: bool,
         notify: Callable[[], None],
+        filters: Collection[EventType] = (),
     ) -> Watcher:
         """A watcher from `start_revision` (0: from the next one). Raises Compacted."""
         start = start_revision or self.revision + 1
         if start < self.store.compacted_revision:
             raise Compacted(self.store.compacted_revision)
-        watcher = Watcher(self, key, range_end, start, prev_kv, notify)
+        watcher = Watcher(self, key, range_end, start, prev_kv, notify, filters)
         (self._ranges if range_end else self._single.setdefault(key, {}))[watcher] = None
         return watcher
 
@@ -155,7 +158,8 @@ class WatchHub:
     def _publish_single(self, revision: int, events: Sequence[Event]) -> None:
         for event in events:
             for watcher in self._single.get(event.kv.key, ()):
-                watcher.offer(revision, [event])
+                if watcher.wants(event):
+                    watcher.offer(revision, [event])
 
     def reset(self) -> None:
         """Tell all watchers that the store was replaced."""

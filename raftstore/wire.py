@@ -20,6 +20,7 @@ from raftstore.types import (
     DeleteResult,
     Event,
     KeyValue,
+    Lease,
     Op,
     Put,
     PutResult,
@@ -33,7 +34,10 @@ from raftstore.types import (
 
 
 class Kind(IntEnum):
-    """First field of every operation; the numbers are in logs on disk, so they never change."""
+    """First field of every operation; the numbers are in logs on disk, so they never change.
+
+    From 20 on they are questions: they are answered from the state and never logged.
+    """
 
     RANGE = 0
     PUT = 1
@@ -44,6 +48,12 @@ class Kind(IntEnum):
     LEASE_REVOKE = 6
     SESSION_OPEN = 7
     SESSION_CLOSE = 8
+    ALARM = 9
+    AUTH = 10
+    AS_USER = 11
+    LEASES = 20
+    ALARMS = 21
+    AUTH_STATE = 22
 
 
 def pack(value: Any) -> bytes:
@@ -123,6 +133,11 @@ def decode_result(op: Op, wire: Sequence[Any]) -> Result:
     branch = op.success if succeeded else op.failure
     results = [decode_result(o, r) for o, r in zip(branch, responses, strict=True)]
     return TxnResult(revision, succeeded, results)
+
+
+def decode_lease(wire: Sequence[Any]) -> Lease:
+    lease_id, ttl_s, granted_s, keys = wire
+    return Lease(lease_id, ttl_s, granted_s, tuple(keys))
 
 
 def decode_batch(wire: Sequence[Any]) -> WatchBatch:

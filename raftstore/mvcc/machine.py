@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 
 from raftstore import wire
 from raftstore.errors import InvalidRequest, StoreError
-from raftstore.mvcc import txn
+from raftstore.mvcc import alarms, txn
+from raftstore.mvcc.alarms import Alarms
+from raftstore.mvcc.auth import Auth
 from raftstore.mvcc.leases import LeaseTable
+from raftstore.mvcc.permissions import Need, needs
 from raftstore.mvcc.sessions import Sessions
 from raftstore.mvcc.store import MvccStore
 from raftstore.mvcc.txn import Plan, Transaction
@@ -45,12 +48,14 @@ class Request(NamedTuple):
 
 
 class Machine:
-    """Store, leases and sessions. `on_revision(revision, events)` hears of every write."""
+    """Store, leases, sessions, alarms, users. `on_revision(revision, events)` hears of writes."""
 
     def __init__(self, on_revision: Callable[[int, Sequence[Event]], None]) -> None:
         self.store = MvccStore()
         self.leases = LeaseTable()
         self.sessions = Sessions()
+        self.alarms = Alarms()
+        self.auth = Auth()
         self.on_lease: Callable[[int, bool], None] = lambda lease_id, exists: None
         self._on_revision = on_revision
         self._executors: dict[int, Callable[..., Any]] = {
@@ -60,6 +65,15 @@ class Machine:
             Kind.COMPACT: self._compact,
             Kind.LEASE_GRANT: self._grant,
             Kind.LEASE_REVOKE: self._revoke,
+            Kind.ALARM: self._alarm,
+            Kind.AUTH: self._auth,
+        }
+        self._questions: dict[int, Callable[..., Any]] = {
+            Kind.RANGE: self._read_wire,
+            Kind.TXN: self._read_wire,
+            Kind.LEASES: lambda operation: list(self.leases),
+            Kind.ALARMS: lambda operation: self.alarms.all(),
+            Kind.AUTH_STATE: lambda operation: self._auth_state(*operation[1:]),
         }
 
     def apply(self, batch: bytes) -> list[bytes]:
@@ -91,12 +105,44 @@ class Machine:
 
     def _execute(self, operation: Sequence[Any]) -> bytes:
         try:
-            execute = self._executors.get(operation[0])
-            if execute is None:
-                raise InvalidRequest(f"unknown operation {operation[0]}")
-            return wire.success(execute(operation))
+            return wire.success(self._executed(operation))
         except StoreError as error:
             return wire.failure(error)
+
+    def _executed(self, operation: Sequence[Any]) -> Any:
+        if operation[0] == Kind.AS_USER:
+            operation = self._permitted(operation)
+        execute = self._executors.get(operation[0])
+        if execute is None:
+            raise InvalidRequest(f"unknown operation {operation[0]}")
+        if operation[0] != Kind.ALARM:
+            self.alarms.check(operation)
+        return execute(operation)
+
+    def _permitted(self, operation: Sequence[Any]) -> Sequence[Any]:
+        """The operation inside an envelope, if the user named there may do it."""
+        _, user, revision, inner = operation
+        kind = inner[0]
+        if kind == Kind.AUTH or (
+            kind == Kind.AUTH_STATE and not self._asks_about_self(user, inner)
+        ):
+            self.auth.check_administrator(user, revision)
+        elif kind in (Kind.RANGE, Kind.PUT, Kind.DELETE, Kind.TXN):
+            wanted = needs(wire.decode_op(inner), self.leases.keys)
+            self.auth.check(user, revision, wanted)
+        elif kind == Kind.LEASE_REVOKE:
+            deleted = (Need("write", key) for key in self.leases.keys(inner[1]))
+            self.auth.check(user, revision, deleted)
+        permitted: Sequence[Any] = inner
+        return permitted
+
+    def _asks_about_self(self, user: str, operation: Sequence[Any]) -> bool:
+        what, name = operation[1:]
+        return (
+            what == "status"
+            or (what == "user" and name == user)
+            or (what == "role" and self.auth.has_role(user, name))
+        )
 
     def _write(self, operation: Sequence[Any]) -> PutResult | DeleteResult:
         op = wire.decode_op(operation)
@@ -132,6 +178,32 @@ class Machine:
         self.on_lease(lease_id, True)
         return [lease_id, operation[1]]
 
+    def _alarm(self, operation: Sequence[Any]) -> list[Any]:
+        _, action, member_id, kind = operation
+        change = self.alarms.raise_one if action == "raise" else self.alarms.clear
+        change(alarms.alarm(member_id, kind))
+        return self.alarms.all()
+
+    def _auth(self, operation: Sequence[Any]) -> int:
+        self.auth.change(*operation[1:])
+        return self.store.revision
+
+    def _auth_state(self, what: str, name: str) -> Any:
+        """Questions about users and roles; `name` where one is asked about."""
+        auth = self.auth
+        if what == "user":
+            return sorted(auth.user(name).roles)
+        if what == "role":
+            return auth.role(name)
+        if what == "password":
+            return [auth.user(name).password, auth.revision, auth.secret]
+        if what == "token":
+            return [auth.enabled, auth.revision, auth.secret]
+        answers = {"status": auth.status, "users": auth.users(), "roles": auth.roles()}
+        if what not in answers:
+            raise InvalidRequest(f"unknown question about users: {what}")
+        return answers[what]
+
     def _revoke(self, operation: Sequence[Any]) -> int:
         """Delete the lease and its keys, in one revision."""
         lease_id = operation[1]
@@ -141,6 +213,18 @@ class Machine:
         self._commit(Plan(True, deletes))
         self.on_lease(lease_id, False)
         return self.store.revision
+
+    def query(self, operation: Sequence[Any]) -> Any:
+        """Answer a question from the state as it is. Raises StoreError."""
+        if operation[0] == Kind.AS_USER:
+            operation = self._permitted(operation)
+        self.alarms.check(operation)
+        return self._questions[operation[0]](operation)
+
+    def _read_wire(self, operation: Sequence[Any]) -> Any:
+        request = wire.decode_op(operation)
+        assert isinstance(request, Range | Txn)
+        return self.read(request)
 
     def read(self, request: Range | Txn) -> Any:
         """Answer a range, or a transaction that only reads, from the state as it is."""
@@ -153,35 +237,17 @@ class Machine:
     def dump(self) -> list[Any]:
         """Everything but the records: the head of a snapshot."""
         store = self.store
-        return [store.revision, store.compacted_revision, self.leases.dump(), self.sessions.dump()]
+        parts = self.leases, self.sessions, self.auth
+        dumped = [part.dump() for part in parts]
+        return [store.revision, store.compacted_revision, *dumped, self.alarms.all()]
 
     def load(self, head: Sequence[Any], records: Sequence[Sequence[KeyValue]]) -> None:
         """Become the state that `head` (see `dump`) and the records of each revision describe."""
-        revision, compacted, leases, sessions = head
+        revision, compacted, leases, sessions, *later = head
         self.store = MvccStore.restore(revision, compacted, records)
         live = self.store.keys.current(b"\0", ALL_FROM)
         self.leases.load(leases, ((kv.key, kv.lease) for kv in live if kv.lease))
         self.sessions.load(sessions)
-
-
-def check(operation: Sequence[Any]) -> None:
-    """Refuse, before it is replicated, what every member would refuse. Raises InvalidRequest."""
-    kind = operation[0] if operation else None
-    if kind in (Kind.PUT, Kind.DELETE, Kind.TXN):
-        request = wire.decode_op(operation)
-        txn.check(request if isinstance(request, Txn) else Txn((), (request,)))
-    elif kind in _FIELDS:
-        fields = operation[1:]
-        if len(fields) != _FIELDS[kind] or not all(isinstance(f, int) for f in fields):
-            raise InvalidRequest("malformed operation")
-    else:
-        raise InvalidRequest(f"unknown operation {kind}")
-
-
-_FIELDS = {
-    Kind.COMPACT: 1,
-    Kind.LEASE_GRANT: 2,
-    Kind.LEASE_REVOKE: 1,
-    Kind.SESSION_OPEN: 0,
-    Kind.SESSION_CLOSE: 0,
-}
+        if later:
+            self.auth.load(later[0])
+            self.alarms.load(later[1])

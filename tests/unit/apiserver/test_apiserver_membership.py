@@ -46,7 +46,7 @@ def test_endpoints_name_the_servers_that_live(tmp_path: Path) -> None:
         await asyncio.wait_for(named(store, {"127.0.0.1", "127.0.0.2"}), 10)
         [lease] = await leases(store, "127.0.0.2")
         await _die(two)
-        store.expire(lease)  # which a real store does when nobody renews it
+        await store.lease_revoke(lease)  # which a real store does when nobody renews it
         await asyncio.wait_for(named(store, {"127.0.0.1"}), 10)
         await one.stop()
         await asyncio.wait_for(named(store, set()), 10)

@@ -29,8 +29,9 @@ from raftstore.errors import (
     UnknownOutcome,
 )
 from raftstore.member import Member
+from raftstore.state import ReplicatedState
 from raftstore.testing import MemoryStore
-from raftstore.types import ALL_FROM, Compare, Put, Range
+from raftstore.types import ALL_FROM, Compare, HashKv, Put, Range
 
 PATIENCE_S = 20
 
@@ -284,6 +285,11 @@ def test_a_full_store_refuses_puts_and_still_deletes(tmp_path: pathlib.Path) -> 
         assert not refused[10]
         await client.delete(b"0", ALL_FROM)
         await client.compact((await client.range(b"0")).revision)
+        with pytest.raises(NoSpace):
+            await client.put(b"k", b"would fit, but the alarm stands")
+        [alarm] = await client.alarm_list()
+        assert alarm.kind == "nospace"
+        await client.alarm_clear(*alarm)
         await client.put(b"k", b"fits again")
 
     run(tmp_path, 1, scenario, quota_bytes=20_000)
@@ -361,3 +367,82 @@ def test_with_tls_only_certificates_of_the_stores_organization_are_served(
         await refused.stop()
 
     run(tmp_path, 3, scenario, tls=good)
+
+
+def test_members_agree_on_the_hash_and_leases_are_listed(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        assert await client.lease_list() == []
+        lease = await client.lease_grant(60)
+        for number in range(20):
+            await client.put(b"k%d" % (number % 3), b"%d" % number, lease=lease.id)
+        await client.compact(10)
+        assert await client.lease_list() == [lease.id]
+        for endpoint in store.endpoints:
+            async with client.member(endpoint) as member:
+                while (hashed := await member.hash_kv()).revision < 21:
+                    await asyncio.sleep(0.01)
+                assert (hashed.compact_revision, hashed.revision) == (10, 21)
+                hashes.add((hashed, await member.hash_kv(15)))
+        [(at_21, at_15)] = hashes
+        assert at_21 != at_15
+        await client.put(b"k", b"later")
+        async with client.member(store.endpoints[0]) as member:
+            assert await member.hash_kv(15) == at_15
+            with pytest.raises(Compacted):
+                await member.hash_kv(9)
+
+    hashes: set[tuple[HashKv, HashKv]] = set()
+    run(tmp_path, 3, scenario)
+
+
+def test_an_export_is_the_state_at_one_moment(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        for number in range(300):
+            await client.put(b"k%03d" % number, b"x" * 3000)
+        async with client.member(store.endpoints[0]) as member:
+            pieces = member.export()
+            head = await anext(pieces)
+            await client.put(b"later", b"")
+            chunks = [piece async for piece in pieces]
+        assert head[0] == 301
+        assert len(chunks) > 2
+        copy = ReplicatedState()
+        copy.restore(head, chunks)
+        found = copy.machine.read(Range(b"k", ALL_FROM))
+        assert found.kvs == list((await client.range(b"k", ALL_FROM, revision=301)).kvs)
+
+    run(tmp_path, 1, scenario)
+
+
+def test_a_watch_leaves_out_what_it_filters_and_tells_progress_when_asked(
+    tmp_path: pathlib.Path,
+) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        watch = client.watch(b"k", filters=["delete"])
+        past = client.watch(b"j", ALL_FROM, start_revision=2, filters=["put"])
+        assert not (await anext(watch)).events
+        await client.put(b"k", b"1")
+        await client.delete(b"k")
+        await client.put(b"k", b"2")
+        assert [(await anext(watch)).revision for _ in range(2)] == [2, 4]
+        assert [e.type for e in (await anext(past)).events] == ["delete"]
+        await client.put(b"other", b"")
+        await client.request_progress()
+        for each in (watch, past):
+            assert await anext(each) == (5, [])
+        await watch.aclose()
+        await past.aclose()
+
+    run(tmp_path, 1, scenario)
+
+
+def test_a_member_compacts_by_itself(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        for _ in range(3):
+            await client.put(b"k", b"v")
+        async with asyncio.timeout(PATIENCE_S):
+            async with client.member(store.endpoints[0]) as member:
+                while (await member.hash_kv()).compact_revision != 4:
+                    await asyncio.sleep(0.02)
+
+    run(tmp_path, 1, scenario, compaction={"mode": "periodic", "retention": 0.2})

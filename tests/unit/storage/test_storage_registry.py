@@ -202,7 +202,7 @@ def test_events_are_stored_under_a_lease_that_they_share() -> None:
             )
         kvs = (await storage.store.range(b"/registry/events/", b"/registry/events0")).kvs
         assert kvs[0].lease == kvs[1].lease != 0
-        storage.store.expire(kvs[0].lease)
+        await storage.store.lease_revoke(kvs[0].lease)
         with pytest.raises(ApiError) as error:
             await registry.get("default", "one")
         assert refused(error) == (404, "NotFound")
