@@ -171,33 +171,40 @@ class SimulatedMember:
         self.raft.propose(command, lambda outcome, result: outcomes.append((outcome, result)))
         return outcomes
 
+    def compact(self) -> None:
+        """Forget all that is applied, as after a snapshot."""
+        self.wal.forget_before(self.raft.applied_index)
+
     def commands(self) -> list[bytes]:
         return [entry[0][1:] for entry in self.wal.entries if entry[0][:1] == b"\0"]
 
 
 class SimulatedCluster:
-    def __init__(self, names: str = "ABC") -> None:
-        self.names = list(names)
+    def __init__(
+        self, names: str = "ABC", member: Callable[..., Any] = SimulatedMember, codec: Any = msgpack
+    ) -> None:
+        """`member(cluster, name, disk)` makes one member; `codec` has `dumps` and `loads`."""
+        self.names, self._codec = list(names), codec
         self.clock = VirtualClock()
         self.queues: dict[tuple[str, str], collections.deque[bytes]] = collections.defaultdict(
             collections.deque
         )
         self.cut: set[tuple[str, str]] = set()
-        self.members = {name: SimulatedMember(self, name, MemoryDisk()) for name in self.names}
+        self.members = {name: member(self, name, MemoryDisk()) for name in self.names}
 
-    def __getitem__(self, name: str) -> SimulatedMember:
+    def __getitem__(self, name: str) -> Any:
         return self.members[name]
 
     def send(self, sender: str, receiver: str, message: Any) -> bool:
         if (sender, receiver) not in self.cut:
-            self.queues[sender, receiver].append(msgpack.packb(message))
+            self.queues[sender, receiver].append(self._codec.dumps(message))
         return True
 
     def deliver(self, sender: str, receiver: str, number: int | None = None) -> int:
         """Pass on messages of one link, in order."""
         queue, delivered = self.queues[sender, receiver], 0
         while queue and (number is None or delivered < number):
-            self[receiver].raft.receive(sender, msgpack.unpackb(queue.popleft()))
+            self[receiver].raft.receive(sender, self._codec.loads(queue.popleft()))
             delivered += 1
         return delivered
 
