@@ -143,6 +143,10 @@ class StoreClient(StoreCalls):
         """Of every endpoint; one that does not answer has `healthy` false and no name."""
         return list(await asyncio.gather(*map(self._status_of, self._endpoints)))
 
+    async def move_leader(self, target_id: int) -> None:
+        """Have another member lead; writes pause meanwhile. Raises MemberNotFound, Unavailable."""
+        await self._repeat("move_leader", [target_id])
+
     async def _status_of(self, endpoint: str) -> MemberStatus:
         async with self.member(endpoint) as member:
             try:

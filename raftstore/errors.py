@@ -164,6 +164,10 @@ class UserNotFound(AuthError):
     """There is no user of this name."""
 
 
+class MemberNotFound(InvalidRequest):
+    """The store has no such member."""
+
+
 class SessionExpired(StoreError):
     """The client's session was evicted: whether a retried write happened is not known any more."""
 

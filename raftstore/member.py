@@ -16,7 +16,7 @@ from actors.seams.network import Listener
 from raftstore import wire
 from raftstore.batcher import Batcher
 from raftstore.compaction import CompactionPolicy, Compactions
-from raftstore.errors import NoSpace, NotLeader, StoreError, Unavailable
+from raftstore.errors import MemberNotFound, NoSpace, NotLeader, StoreError, Unavailable
 from raftstore.identity import Organizations, member_id, own_organizations
 from raftstore.lease import Lessor
 from raftstore.mvcc import requests
@@ -120,6 +120,8 @@ class Member:
         for timer in (self._progress_timer, self._compact_timer):
             if timer is not None:
                 timer.cancel()
+        if self._node is not None:
+            await self._node.hand_over()
         if self._listener is not None:
             await self._listener.close()
             self._listener = None
@@ -174,6 +176,23 @@ class Member:
     def ping(self) -> None:
         if not self._raft().is_leader:
             raise NotLeader(self._leader_address())
+
+    def move_leader(self, target_id: int, answer: Answer) -> None:
+        """Hand leadership to another member. Raises NotLeader, MemberNotFound."""
+        self.ping()
+        assert self._node is not None
+        names = {member_id(name): name for name in self._node.members}
+        if target_id not in names:
+            raise MemberNotFound(f"no member has the id {target_id:x}")
+        if names[target_id] == self._name:
+            answer(wire.success(None))
+            return
+
+        def done(moved: bool) -> None:
+            late = Unavailable(f"{names[target_id]} did not take over in time")
+            answer(wire.success(None) if moved else wire.failure(late))
+
+        self._node.move_leader(names[target_id], done)
 
     def status(self) -> Any:
         self._raft()
@@ -303,6 +322,8 @@ class Member:
             raft.applied_index,
             store.size_bytes,
             self._failure is None,
+            member_id(self._name),
+            member_id(raft.leader) if raft.leader else 0,
         )
 
 

@@ -45,6 +45,8 @@ class Backend(Protocol):
         """Raises NotLeader unless this member leads."""
         ...
 
+    def move_leader(self, target_id: int, answer: Answer) -> None: ...
+
     def status(self) -> Any: ...
 
     def hash_kv(self, revision: int, answer: Answer) -> None: ...
@@ -79,6 +81,7 @@ class Connection(FrameProtocol):
             "keep_alive": self._keep_alive,
             "ttl": self._time_to_live,
             "ping": self._ping,
+            "move_leader": self._move_leader,
             "status": self._status,
             "hash_kv": self._hash_kv,
             "export": self._export,
@@ -131,6 +134,9 @@ class Connection(FrameProtocol):
     def _ping(self, request_id: int) -> None:
         self._backend.ping()
         self._answer(request_id, wire.success(None))
+
+    def _move_leader(self, request_id: int, target_id: int) -> None:
+        self._backend.move_leader(target_id, self._answering(request_id))
 
     def _status(self, request_id: int) -> None:
         self._answer(request_id, wire.success(self._backend.status()))

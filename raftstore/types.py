@@ -159,6 +159,9 @@ class MemberStatus(NamedTuple):
     applied_index: int
     db_size_bytes: int
     healthy: bool
+    member_id: int = 0
+    leader_id: int = 0
+    """0: none is known."""
 
 
 class HashKv(NamedTuple):

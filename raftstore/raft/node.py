@@ -82,9 +82,9 @@ class RaftNode:
             flushed=self.kick,
         )
         self.transport = PeerTransport(name, peers, client_address, events, tls, allowed)
-        self._members = sorted(peers)
+        self.members = sorted(peers)
         self._held: list[tuple[str, Message]] = []
-        self._rounds = ReadRounds(name, self._members, self._ask)
+        self._rounds = ReadRounds(name, self.members, self._ask)
         self._reads: list[tuple[int, int, Callable[[bool], None]]] = []
         self._read_numbers = count()
         self._senders: dict[str, SnapshotSender] = {}
@@ -108,7 +108,7 @@ class RaftNode:
         self._join(position)
         self.raft = SafeSyncObj(
             self._name,
-            self._members,
+            self.members,
             self.wal,
             position,
             self._timing,
@@ -120,6 +120,26 @@ class RaftNode:
         self._running = True
         await self.transport.start(seams)
         self.kick()
+
+    async def hand_over(self) -> None:
+        """Before a stop: have another member lead, so that nobody waits for an election.
+
+        Bounded by an election timeout; without a follower that answers nothing is done.
+        """
+        successor = self.raft.best_successor() if self._running else None
+        if successor is None:
+            return
+        moved, ended = False, asyncio.Event()
+
+        def done(result: bool) -> None:
+            nonlocal moved
+            moved = result
+            ended.set()
+
+        self.move_leader(successor, done)
+        await ended.wait()
+        if not moved:
+            _logger.warning("%s could not hand over to %s", self._name, successor)
 
     async def stop(self) -> None:
         if not self._running:
@@ -133,6 +153,7 @@ class RaftNode:
         await self.transport.stop()
         self._rounds.abandon()
         self._release_reads(float("inf"), False)
+        self.raft.give_up_transfer()
         self.raft.fail_waiting()
         self.wal.close()
 
@@ -152,6 +173,11 @@ class RaftNode:
             done(False)
             return
         self._rounds.add(lambda index: self._confirmed(index, done))
+        self.kick()
+
+    def move_leader(self, target: str, done: Callable[[bool], None]) -> None:
+        """`done(True)` once `target` leads, `done(False)` if that failed (see SafeSyncObj)."""
+        self.raft.transfer_leadership(target, done)
         self.kick()
 
     def kick(self) -> None:
@@ -216,6 +242,7 @@ class RaftNode:
         if self._timer is not None:
             self._timer.cancel()
         self._rounds.abandon()
+        self.raft.give_up_transfer()
         self.raft.fail_waiting()
         self._on_fatal(error)
 
@@ -270,7 +297,7 @@ class RaftNode:
 
     def _ask(self, round_number: int) -> None:
         question = {"type": "read", "term": self.raft.term, "round": round_number}
-        for peer in self._members:
+        for peer in self.members:
             if peer != self._name:
                 self.transport.send(peer, question)
 

@@ -1,78 +1,35 @@
-"""`SafeSyncObj`: PySyncObj made to keep the rules of Raft. The only import of pysyncobj.
+"""`SafeSyncObj`: PySyncObj made to keep the rules of Raft.
 
 PySyncObj gives the object: its log, term, vote and state fields and their life cycle. Every
 decision about messages, elections, commitment and application is overridden here with the rules
 of `consensus`, because release 0.3.17 truncates without a conflict, commits what it did not
 match, counts acknowledgements of older terms, executes an entry again when a callback raises,
 and unpickles what peers send. The overridden methods are private and name-mangled, so the exact
-file is verified at import.
+file is verified at import (`raftstore.raft.library`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pysyncobj.syncobj as library
 from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.node import Node
-from pysyncobj.transport import Transport
-from pysyncobj.version import VERSION
 
 from actors.seams import Clock, Randomness
 from raftstore.raft import consensus
 from raftstore.raft.consensus import Position
 from raftstore.raft.interface import Callback, Message, Outcome, Owner, Timing
-from raftstore.raft.journal import WalJournal
+from raftstore.raft.library import STATE, NoTransport, constructing
 from raftstore.raft.progress import Progress
 from raftstore.raft.replication import Replicator
+from raftstore.raft.transfer import Transfer
 from raftstore.raft.wal import Wal
 
-_VERSION = "0.3.17"
-_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
-_logger = logging.getLogger(__name__)
-
-
-def verify_library(path: str = str(library.__file__), version: str = VERSION) -> None:
-    """Refuse to run on another PySyncObj than the one whose internals are overridden."""
-    digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-    if version != _VERSION or digest != _SHA256:
-        raise ImportError(f"pysyncobj {_VERSION} is needed, unmodified; found {version} ({digest})")
-
-
-verify_library()
-
 _REGULAR, _NO_OP = b"\x00", b"\x01"
-_STATE = library._RAFT_STATE
 MAX_APPLIED_PER_TICK = 256
-
-
-class _NoTransport(Transport):  # type: ignore[misc]
-    """SyncObj neither sends nor receives by itself any more."""
-
-    def __init__(self) -> None:
-        super().__init__(None, None, [])
-
-
-class _NoPoller:
-    def poll(self, timeout: float) -> None:
-        """Nothing to wait for: the owner's loop calls."""
-
-
-@contextmanager
-def _constructing(wal: Wal) -> Iterator[None]:
-    """SyncObj's constructor makes its log and poller itself; hand it ours."""
-    saved = library.createJournal, library.createPoller
-    library.createJournal = lambda path: WalJournal(wal)
-    library.createPoller = lambda kind: _NoPoller()
-    try:
-        yield
-    finally:
-        library.createJournal, library.createPoller = saved
+_logger = logging.getLogger(__name__)
 
 
 class SafeSyncObj(SyncObj):  # type: ignore[misc]
@@ -100,13 +57,14 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         self._leader_seen_s = float("-inf")
         self._heartbeat_due_s = 0.0
         self._noop_index = 0
+        self._transfer: Transfer | None = None
         self._nodes = {member: Node(member) for member in self._members}
-        with _constructing(wal):
+        with constructing(wal):
             super().__init__(
                 self._nodes[name],
                 [self._nodes[peer] for peer in self._peers],
                 SyncObjConf(autoTick=False, appendEntriesUseBatch=True),
-                transport=_NoTransport(),
+                transport=NoTransport(),
                 nodeClass=Node,
             )
         if wal.term < self.raftCurrentTerm:
@@ -124,7 +82,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     @property
     def is_leader(self) -> bool:
-        return bool(self._SyncObj__raftState == _STATE.LEADER)
+        return bool(self._SyncObj__raftState == STATE.LEADER)
 
     @property
     def term(self) -> int:
@@ -160,18 +118,39 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     def due_s(self) -> float:
         """When `doTick` must be called at the latest."""
-        if self.is_leader:
-            return self._heartbeat_due_s
-        return float(self._SyncObj__raftElectionDeadline)
+        own_s = self._heartbeat_due_s if self.is_leader else self._SyncObj__raftElectionDeadline
+        return float(own_s if self._transfer is None else min(own_s, self._transfer.deadline_s))
 
     def propose(self, command: bytes, callback: Callback) -> None:
         """Append a command; the callback hears of its outcome, once."""
-        if not self.is_leader:
+        if not self.is_leader or self._transfer is not None:
             callback(Outcome.REFUSED, None)
             return
         index = self._wal.last_index + 1
         self._wal.append((_REGULAR + command, index, self.term))
         self._SyncObj__commandsWaitingCommit[index].append((self.term, callback))
+
+    def transfer_leadership(self, target: str, done: Callable[[bool], None]) -> None:
+        """Hand over to `target`, taking no writes meanwhile (thesis 3.10).
+
+        `done(True)` once it leads; `done(False)` if not within an election timeout, if another
+        member came first, or if this one does not lead; a transfer under way is given up.
+        """
+        self._end_transfer(None)
+        if not self.is_leader or target not in self._progress:
+            done(False)
+            return
+        deadline_s = self._clock.now() + self._timing.election_timeout_s[1]
+        self._transfer = Transfer(target, deadline_s, done)
+
+    def give_up_transfer(self) -> None:
+        self._end_transfer(None)
+
+    def best_successor(self) -> str | None:
+        """The follower that has most of the log, of those that answered lately."""
+        oldest_s = self._clock.now() - self._timing.election_timeout_s[0]
+        alive = [(p.match, name) for name, p in self._progress.items() if p.last_reply_s > oldest_s]
+        return max(alive)[1] if alive else None
 
     # ---- links
 
@@ -296,8 +275,13 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         if consensus.is_quorum(self._pre_votes, self._members):
             self._campaign()
 
+    def _on_timeout_now(self, peer: str, message: Message) -> None:
+        """The leader asks this member to take over at once: it is alive, so no pre-vote helps."""
+        if message["term"] == self.term and peer == self.leader:
+            self._campaign(by_transfer=True)
+
     def _on_vote(self, peer: str, message: Message) -> None:
-        if self._leader_is_alive():
+        if self._leader_is_alive() and not message["by_transfer"]:
             return  # leader stickiness: a member that lost touch must not depose it (thesis 4.2.3)
         self.observe_term(message["term"])
         theirs = Position(message["last_term"], message["last_index"])
@@ -312,7 +296,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     def _on_vote_reply(self, peer: str, message: Message) -> None:
         self.observe_term(message["term"])
-        candidate = self._SyncObj__raftState == _STATE.CANDIDATE
+        candidate = self._SyncObj__raftState == STATE.CANDIDATE
         if not candidate or message["term"] != self.term or not message["granted"]:
             return
         self._votes.add(peer)
@@ -328,20 +312,21 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
             return
         self._ask_for_votes("pre_vote", self.term + 1)
 
-    def _campaign(self) -> None:
+    def _campaign(self, *, by_transfer: bool = False) -> None:
         self._pre_votes = None
         self._delay_election()
-        self._SyncObj__setState(_STATE.CANDIDATE)
+        self._SyncObj__setState(STATE.CANDIDATE)
         self._SyncObj__setCurrentTerm(self.term + 1, self._name)
         self._votes = {self._name}
         if consensus.is_quorum(self._votes, self._members):
             self._SyncObj__onBecomeLeader()
         else:
-            self._ask_for_votes("vote", self.term)
+            self._ask_for_votes("vote", self.term, by_transfer)
 
-    def _ask_for_votes(self, kind: str, term: int) -> None:
+    def _ask_for_votes(self, kind: str, term: int, by_transfer: bool = False) -> None:
         last = self._position()
         request = {"type": kind, "term": term, "last_term": last.term, "last_index": last.index}
+        request["by_transfer"] = by_transfer
         for peer in self._peers:
             self._owner.post_when_durable(peer, request)
 
@@ -352,7 +337,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         self._wal.append((_NO_OP, self._noop_index, self.term))
         self._heartbeat_due_s = now_s
         self._SyncObj__raftLeader = self._nodes[self._name]
-        self._SyncObj__setState(_STATE.LEADER)
+        self._SyncObj__setState(STATE.LEADER)
         _logger.info("%s leads in term %d", self._name, self.term)
         self._owner.leadership_changed()
 
@@ -361,11 +346,13 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         led, before = self.is_leader, self.leader
         self._pre_votes = None
         self._SyncObj__raftLeader = None if leader is None else self._nodes[leader]
-        self._SyncObj__setState(_STATE.FOLLOWER)
+        self._SyncObj__setState(STATE.FOLLOWER)
         if led:
             self._progress = {}
             self._delay_election()
             self.fail_waiting()
+        if leader is not None and self._transfer is not None:
+            self._end_transfer(leader)
         if led or before != leader:
             self._owner.leadership_changed()
 
@@ -411,8 +398,24 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         if self.is_leader:
             self._SyncObj__raftCommitIndex = self._committed()
         self._SyncObj__applyLogEntries()
+        if self._transfer is not None:
+            self._hand_over(self._transfer, now_s)
         if self.is_leader:
             self._SyncObj__sendAppendEntries()
+
+    def _hand_over(self, transfer: Transfer, now_s: float) -> None:
+        """Once all is committed and the target has it, have it campaign; again every heartbeat."""
+        if now_s >= transfer.deadline_s:
+            self._end_transfer(None)
+        elif self.is_leader and self.commit_index == self._wal.last_index:
+            caught_up = self._progress[transfer.target].match == self._wal.last_index
+            if caught_up and transfer.asks(now_s, self._timing.heartbeat_s):
+                self._owner.post(transfer.target, {"type": "timeout_now", "term": self.term})
+
+    def _end_transfer(self, leader: str | None) -> None:
+        transfer, self._transfer = self._transfer, None
+        if transfer is not None:
+            transfer.done(leader == transfer.target)
 
     def _check_quorum(self, now_s: float) -> None:
         """A leader that a majority has not answered within an election timeout steps down."""

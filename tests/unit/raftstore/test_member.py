@@ -24,10 +24,12 @@ from raftstore.errors import (
     Compacted,
     InvalidRequest,
     LeaseNotFound,
+    MemberNotFound,
     NoSpace,
     Unavailable,
     UnknownOutcome,
 )
+from raftstore.identity import member_id
 from raftstore.member import Member
 from raftstore.state import ReplicatedState
 from raftstore.testing import MemoryStore
@@ -132,6 +134,41 @@ async def _use(store: Any) -> list[Any]:
             await work
         seen.append(str(caught.value))
     return seen
+
+
+def test_leadership_moves_to_the_member_that_is_asked_for(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        await client.put(b"a", b"1")
+        target = next(name for name in store.names if name != store.leader())
+        await client.move_leader(member_id(target))
+        assert store.leader() == target
+        previous = (await client.put(b"a", b"2", prev_kv=True)).prev_kv
+        assert previous is not None
+        assert previous.value == b"1"
+        await client.move_leader(member_id(target))
+        with pytest.raises(MemberNotFound):
+            await client.move_leader(1)
+        await store.ready(next(name for name in store.names if name != target))
+        assert member_id(target) in {status.leader_id for status in await client.status()}
+
+    run(tmp_path, 3, scenario)
+
+
+def test_a_leader_that_stops_hands_over_and_no_write_fails(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        async def write() -> None:
+            for number in range(100):
+                await client.put(b"k", b"%d" % number)
+
+        await client.put(b"k", b"")
+        writing = asyncio.create_task(write())
+        await asyncio.sleep(0)
+        await store.stop(store.leader())
+        assert store.leader()
+        await writing
+        assert (await client.range(b"k")).kvs[0].value == b"99"
+
+    run(tmp_path, 3, scenario, election_timeout_s=[2.0, 4.0])
 
 
 def test_client_and_memory_store_answer_alike(tmp_path: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raftstore.raft import pysync
+from raftstore.raft import library
 from raftstore.raft.consensus import SafetyViolation
 from raftstore.raft.interface import Outcome
 
@@ -20,9 +20,9 @@ def test_only_the_audited_file_of_pysyncobj_is_accepted(tmp_path: pathlib.Path) 
     other = tmp_path / "syncobj.py"
     other.write_text("changed")
     with pytest.raises(ImportError, match=r"0\.3\.17"):
-        pysync.verify_library(str(other))
+        library.verify_library(str(other))
     with pytest.raises(ImportError):
-        pysync.verify_library(version="0.3.18")
+        library.verify_library(version="0.3.18")
 
 
 def test_t1_a_repeated_append_does_not_remove_acknowledged_entries(cluster: MakeCluster) -> None:
@@ -176,7 +176,7 @@ def test_votes_of_one_member_count_once_and_strangers_not_at_all(cluster: MakeCl
 
 def test_a_vote_survives_power_loss(cluster: MakeCluster) -> None:
     net = cluster("ABC")
-    request = {"type": "vote", "term": 7, "last_term": 9, "last_index": 99}
+    request = {"type": "vote", "term": 7, "last_term": 9, "last_index": 99, "by_transfer": False}
     net["B"].raft.receive("A", request)
     net["B"].turn()
     assert [m for m in net.queues["B", "A"] if b"vote_reply" in m]
@@ -216,7 +216,13 @@ def test_thesis_4_2_3_a_member_that_hears_its_leader_does_not_vote_for_another(
     net = cluster("ABC")
     a, b = net.elect("A"), net["B"]
     term = b.raft.term
-    request = {"type": "vote", "term": term + 5, "last_term": 99, "last_index": 99}
+    request = {
+        "type": "vote",
+        "term": term + 5,
+        "last_term": 99,
+        "last_index": 99,
+        "by_transfer": False,
+    }
     b.raft.receive("C", request)
     assert (b.raft.term, b.wal.voted_for, b.raft.leader) == (term, "A", "A")
     net.clock.now_s += 11

@@ -167,6 +167,17 @@ def test_t13_a_proposal_at_a_follower_is_answered_even_if_its_link_breaks(system
     system.expect(outcomes == [(Outcome.REFUSED, None)])
 
 
+def test_a_leader_that_hands_over_takes_no_writes_that_it_would_lose(system: Any) -> None:
+    net = system.cluster()
+    a = net.elect("A")
+    net.run()
+    (a.raft.transferLeadership if system.stock else a.raft.transfer_leadership)(
+        "B", lambda *_: None
+    )
+    outcomes = a.propose(b"late")
+    system.expect(outcomes == [(Outcome.REFUSED, None)])
+
+
 def test_t16_a_member_that_lost_its_links_does_not_depose_the_leader(system: Any) -> None:
     net = system.cluster()
     a = net.elect("A")
