@@ -27,7 +27,7 @@ from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.readindex import ReadRounds
 from raftstore.raft.snapshot import CorruptSnapshot, SnapshotWriter
 from raftstore.raft.transport import Events, PeerTransport
-from raftstore.raft.wal import CorruptLog, Wal
+from raftstore.raft.wal import CorruptLog, Wal, explain
 
 _logger = logging.getLogger(__name__)
 
@@ -383,7 +383,7 @@ class RaftNode:
     def _snapshot_done(self, task: asyncio.Task[None]) -> None:
         self._snapshot_task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            self._fail(explain(error, self._folder) if isinstance(error, OSError) else error)
 
     def send_snapshot(self, peer: str) -> None:
         sender = self._senders.get(peer)

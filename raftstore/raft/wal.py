@@ -11,6 +11,7 @@ Segments are preallocated files; those that a snapshot covers are dropped whole.
 
 from __future__ import annotations
 
+import errno
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ class Wal:
         self.sync_count = 0
         self.repaired_bytes = 0
         self._pending: list[Any] = []
+        self._failure: OSError | None = None
         self._next_number = 0
         self._sealed: list[_Segment] = []
         self._segment_number = 0
@@ -115,14 +117,24 @@ class Wal:
         self._pending.append((_RESET, index, term))
 
     def sync(self) -> None:
-        """Make all changes durable. An OSError means that the member must not go on."""
+        """Make all changes durable. An OSError means that the member must not go on.
+
+        It is never tried again: after a failed fsync the kernel may have dropped what was not
+        written and report success the next time.
+        """
+        if self._failure is not None:
+            raise self._failure
         if not self._pending:
             return
         payload = msgpack.packb(self._pending)
         self._pending = []
-        self._write(payload)
-        assert self._file is not None
-        self._file.sync()
+        try:
+            self._write(payload)
+            assert self._file is not None
+            self._file.sync()
+        except OSError as error:
+            self._failure = explain(error, self._folder)
+            raise self._failure from error
         self.sync_count += 1
         self.durable_index = self.entries[-1][1] if self.entries else 0
 
@@ -252,6 +264,15 @@ class Wal:
             self.entries = [e for e in self.entries if e[1] < record[1]]
         elif kind == _RESET:
             self.entries = [(b"", record[1], record[2])]
+
+
+def explain(error: OSError, folder: str) -> OSError:
+    """The same error, saying what it means for the member and what to do."""
+    if error.errno == errno.ENOSPC:
+        what = "the disk is full: make room, then start the member again"
+    else:
+        what = f"the disk failed ({error.strerror or error}): the member must not go on with it"
+    return OSError(error.errno, f"{what}; nothing that was acknowledged is lost", folder)
 
 
 def _name(number: int) -> str:

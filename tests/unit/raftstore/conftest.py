@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,10 +49,14 @@ class MemoryFile:
         return bytes(self.data[offset : offset + size_bytes])
 
     def write_at(self, offset: int, data: bytes) -> None:
+        if self._disk.is_full and offset + len(data) > len(self.data):
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.data += b"\0" * max(0, offset + len(data) - len(self.data))
         self.data[offset : offset + len(data)] = data
 
     def allocate(self, size_bytes: int) -> None:
+        if self._disk.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.data += b"\0" * max(0, size_bytes - len(self.data))
 
     def truncate(self, size_bytes: int) -> None:
@@ -74,6 +79,7 @@ class MemoryDisk:
     def __init__(self) -> None:
         self.files: dict[str, MemoryFile] = {}
         self.fails = False
+        self.is_full = False
         self.syncs = 0
 
     def open(self, path: str, *, create: bool = False) -> MemoryFile:

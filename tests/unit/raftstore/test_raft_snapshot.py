@@ -33,6 +33,24 @@ def test_a_snapshot_is_read_as_it_was_written_and_replaces_older_ones(memory_dis
     assert snapshot.position(memory_disk, path) == POSITION
 
 
+def test_a_full_disk_leaves_the_snapshot_before(memory_disk: Any) -> None:
+    path = _write(memory_disk, "/s", Position(1, 7))
+    memory_disk.is_full = True
+    with pytest.raises(OSError, match="No space left"):
+        _write(memory_disk, "/s")
+    memory_disk.crash()
+    assert snapshot.newest(memory_disk, "/s") == path
+    assert snapshot.load(memory_disk, path).position == Position(1, 7)
+
+
+def test_a_snapshot_whose_sync_fails_is_not_published(memory_disk: Any) -> None:
+    writer = SnapshotWriter(memory_disk, "/s", POSITION, ["head"])
+    memory_disk.fails = True
+    with pytest.raises(OSError, match="sync failed"):
+        writer.finish()
+    assert snapshot.newest(memory_disk, "/s") is None
+
+
 def test_an_unfinished_snapshot_is_never_started_from(memory_disk: Any) -> None:
     SnapshotWriter(memory_disk, "/s", POSITION, ["head"]).add([1])
     assert snapshot.newest(memory_disk, "/s") is None

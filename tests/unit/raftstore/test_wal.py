@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import random
 from typing import Any
 
@@ -13,11 +14,15 @@ from raftstore.raft.wal import CorruptLog, Wal
 SMALL = 600
 
 
-def _filled(disk: Any, entries: int = 10, segment_bytes: int = SMALL) -> Wal:
-    wal = Wal.open(disk, "/wal", segment_bytes)
-    for index in range(1, entries + 1):
+def _append(wal: Wal, indexes: range) -> None:
+    for index in indexes:
         wal.append((b"x" * 100, index, 1))
         wal.sync()
+
+
+def _filled(disk: Any, entries: int = 10, segment_bytes: int = SMALL) -> Wal:
+    wal = Wal.open(disk, "/wal", segment_bytes)
+    _append(wal, range(1, entries + 1))
     return wal
 
 
@@ -117,6 +122,55 @@ def test_a_failing_sync_is_not_swallowed(memory_disk: Any) -> None:
     wal.append((b"x", 11, 1))
     with pytest.raises(OSError, match="sync failed"):
         wal.sync()
+
+
+def test_a_failed_sync_is_not_tried_again(memory_disk: Any) -> None:
+    """The kernel may have dropped the pages and report success: it would be a lie."""
+    wal = _filled(memory_disk)
+    memory_disk.fails = True
+    wal.append((b"x", 11, 1))
+    with pytest.raises(OSError, match="must not go on"):
+        wal.sync()
+    memory_disk.fails = False
+    wal.append((b"y", 12, 1))
+    with pytest.raises(OSError, match="must not go on"):
+        wal.sync()
+    assert wal.durable_index == 10
+    memory_disk.crash()
+    assert Wal.open(memory_disk, "/wal", SMALL).last_index == 10
+
+
+def test_a_full_disk_is_told_and_nothing_durable_is_lost(memory_disk: Any) -> None:
+    wal = _filled(memory_disk)
+    memory_disk.is_full = True
+    with pytest.raises(OSError, match="disk is full: make room") as caught:
+        _append(wal, range(11, 100))
+    assert caught.value.errno == errno.ENOSPC
+    durable_index = wal.durable_index
+    memory_disk.is_full = False
+    memory_disk.crash()
+    again = Wal.open(memory_disk, "/wal", SMALL)
+    assert again.last_index == durable_index
+    again.append((b"y", durable_index + 1, 1))
+    again.sync()
+    memory_disk.crash()
+    assert Wal.open(memory_disk, "/wal", SMALL).last_index == durable_index + 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_bit_is_refused_or_costs_only_the_last_frame(memory_disk: Any, seed: int) -> None:
+    """Damage in the very last frame looks like a write that the power cut short."""
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    wal = _filled(memory_disk, 10, 1 << 16)
+    data = memory_disk.files[_paths(memory_disk)[0]].data
+    position = rng.randrange(wal._offset)
+    data[position] ^= 1 << rng.randrange(8)
+    try:
+        again = Wal.open(memory_disk, "/wal", 1 << 16)
+    except CorruptLog:
+        return
+    assert [entry[1] for entry in again.entries] == list(range(1, 10))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
