@@ -168,6 +168,26 @@ class MemberNotFound(InvalidRequest):
     """The store has no such member."""
 
 
+class MemberExists(InvalidRequest):
+    """A member of this name or address is there already."""
+
+
+class MemberNotLearner(InvalidRequest):
+    """Only a learner can be promoted."""
+
+
+class LearnerNotReady(InvalidRequest):
+    """The learner lags too far behind to vote."""
+
+
+class TooManyLearners(InvalidRequest):
+    """There is a learner already."""
+
+
+class UnhealthyCluster(StoreError):
+    """The change would leave the store without a majority, or another one is under way."""
+
+
 class SessionExpired(StoreError):
     """The client's session was evicted: whether a retried write happened is not known any more."""
 

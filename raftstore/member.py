@@ -181,7 +181,7 @@ class Member:
         """Hand leadership to another member. Raises NotLeader, MemberNotFound."""
         self.ping()
         assert self._node is not None
-        names = {member_id(name): name for name in self._node.members}
+        names = {member_id(name): name for name in self._node.raft.voters}
         if target_id not in names:
             raise MemberNotFound(f"no member has the id {target_id:x}")
         if names[target_id] == self._name:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from raftstore.raft.membership import Configuration
+
 Message = dict[str, Any]
 
 
@@ -49,3 +51,11 @@ class Owner(Protocol):
     def other_message(self, peer: str, message: Message) -> None: ...
 
     def send_snapshot(self, peer: str) -> None: ...
+
+    def configuration_changed(self) -> None:
+        """Other members count from now on (which may be undone: it is not committed)."""
+        ...
+
+    def configuration_applied(self, configuration: Configuration) -> None:
+        """This configuration is committed."""
+        ...

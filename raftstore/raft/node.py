@@ -23,9 +23,10 @@ from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position, SafetyViolation
 from raftstore.raft.install import SnapshotReceiver, SnapshotSender
 from raftstore.raft.interface import Callback, Message, Timing
+from raftstore.raft.membership import Configuration, MemberRemoved
 from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.readindex import ReadRounds
-from raftstore.raft.snapshot import CorruptSnapshot, SnapshotWriter
+from raftstore.raft.snapshot import CorruptSnapshot, Snapshot, SnapshotWriter
 from raftstore.raft.transport import Events, PeerTransport
 from raftstore.raft.wal import CorruptLog, Wal, explain
 
@@ -82,14 +83,15 @@ class RaftNode:
             flushed=self.kick,
         )
         self.transport = PeerTransport(name, peers, client_address, events, tls, allowed)
-        self.members = sorted(peers)
+        self._peers = dict(peers)
         self._held: list[tuple[str, Message]] = []
-        self._rounds = ReadRounds(name, self.members, self._ask)
+        self._rounds = ReadRounds(name, peers, self._ask)
         self._reads: list[tuple[int, int, Callable[[bool], None]]] = []
         self._read_numbers = count()
         self._senders: dict[str, SnapshotSender] = {}
         self._scheduled = False
         self._running = False
+        self._removed = False
         self._timer: TimerHandle | None = None
         self._timer_due_s = float("inf")
         self._snapshot_task: asyncio.Task[None] | None = None
@@ -103,12 +105,12 @@ class RaftNode:
         self._loop = asyncio.get_running_loop()
         seams.disk.make_folder(self._folder)
         self._receiver = SnapshotReceiver(seams.disk, self._folder)
-        position = self._load_snapshot()
+        position, configuration = self._load_snapshot()
         self.wal = Wal.open(seams.disk, f"{self._folder}/wal")
         self._join(position)
         self.raft = SafeSyncObj(
             self._name,
-            self.members,
+            configuration,
             self.wal,
             position,
             self._timing,
@@ -206,6 +208,9 @@ class RaftNode:
             self._rounds.start(self.raft.commit_index)
         self._release_reads(self.raft.applied_index, True)
         self._maybe_snapshot()
+        if self._removed:
+            self._fail(MemberRemoved(f"{self._name} was removed from the store"))
+            return
         if self.raft.has_work:
             self.kick()
         self._arm_timer()
@@ -297,7 +302,7 @@ class RaftNode:
 
     def _ask(self, round_number: int) -> None:
         question = {"type": "read", "term": self.raft.term, "round": round_number}
-        for peer in self.members:
+        for peer in self.raft.voters:
             if peer != self._name:
                 self.transport.send(peer, question)
 
@@ -325,14 +330,26 @@ class RaftNode:
 
     # ---- snapshots
 
-    def _load_snapshot(self) -> Position:
+    def configuration_changed(self) -> None:
+        self._rounds.voters = self.raft.voters
+
+    def configuration_applied(self, configuration: Configuration) -> None:
+        """A member that was removed stops once it has told the others what it knows."""
+        self._removed = self._name not in configuration.members
+
+    def _load_snapshot(self) -> tuple[Position, Configuration]:
         path = snapshot.newest(self._seams.disk, self._folder)
         if path is None:
-            return Position(0, 0)
+            return Position(0, 0), Configuration.of(self._peers)
         loaded = snapshot.load(self._seams.disk, path)
-        self._machine.restore(loaded.head, loaded.chunks)
+        configuration = self._restore(loaded)
+        return loaded.position, configuration
+
+    def _restore(self, loaded: Snapshot) -> Configuration:
+        packed, head = loaded.head
+        self._machine.restore(head, loaded.chunks)
         self._snapshot_index = loaded.position.index
-        return loaded.position
+        return Configuration.unpack(packed)
 
     def _join(self, position: Position) -> None:
         """Make the log continue the snapshot; refuse if entries between them are missing."""
@@ -359,6 +376,8 @@ class RaftNode:
         applied = self.raft.applied_index
         position = Position(self.wal.term_at(applied), applied)
         head, chunks = self._machine.cut()
+        configuration = self.raft.configuration_at(applied).pack()
+        head = [configuration, head]
         writer = SnapshotWriter(self._seams.disk, self._folder, position, head)
         try:
             for chunk in chunks:
@@ -411,9 +430,7 @@ class RaftNode:
             _logger.warning("%s: %s", self._name, error)
             received = None
         if received is not None:
-            self._machine.restore(received.head, received.chunks)
-            self.raft.installed(received.position)
-            self._snapshot_index = received.position.index
+            self.raft.installed(received.position, self._restore(received))
         self._reply_snapshot(peer, message, installed=received is not None)
 
     def _reply_snapshot(self, peer: str, message: Message, installed: bool) -> None:

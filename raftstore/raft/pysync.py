@@ -11,34 +11,38 @@ file is verified at import (`raftstore.raft.library`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj import SyncObjConf
 from pysyncobj.node import Node
 
 from actors.seams import Clock, Randomness
+from raftstore.errors import UnhealthyCluster
 from raftstore.raft import consensus
+from raftstore.raft.configurations import CONFIGURATION, Configurations
 from raftstore.raft.consensus import Position
+from raftstore.raft.elections import Elections
 from raftstore.raft.interface import Callback, Message, Outcome, Owner, Timing
 from raftstore.raft.library import STATE, NoTransport, constructing
+from raftstore.raft.membership import Configuration, check_change
 from raftstore.raft.progress import Progress
 from raftstore.raft.replication import Replicator
 from raftstore.raft.transfer import Transfer
 from raftstore.raft.wal import Wal
 
-_REGULAR, _NO_OP = b"\x00", b"\x01"
+_REGULAR = b"\x00"
 MAX_APPLIED_PER_TICK = 256
 _logger = logging.getLogger(__name__)
 
 
-class SafeSyncObj(SyncObj):  # type: ignore[misc]
+class SafeSyncObj(Elections):
     """One member's consensus. Call `receive` with messages and `doTick` after them."""
 
     def __init__(
         self,
         name: str,
-        members: Sequence[str],
+        configuration: Configuration,
         wal: Wal,
         applied: Position,
         timing: Timing,
@@ -46,23 +50,25 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         randomness: Randomness,
         owner: Owner,
     ) -> None:
-        self._name, self._members, self._wal = name, sorted(members), wal
-        self._peers = [member for member in self._members if member != name]
+        """`configuration`: as of `applied`; the log may hold newer ones."""
+        self._name, self._wal = name, wal
+        self._configurations = Configurations(applied.index, configuration, wal.entries)
+        self._settled = True
         self._timing, self._clock, self._randomness = timing, clock, randomness
         self._owner = owner
         self._replicator = Replicator(owner, wal)
         self._progress: dict[str, Progress] = {}
-        self._votes: set[str] = set()
-        self._pre_votes: set[str] | None = None
+        self._votes, self._pre_votes = set(), None
         self._leader_seen_s = float("-inf")
         self._heartbeat_due_s = 0.0
         self._noop_index = 0
         self._transfer: Transfer | None = None
-        self._nodes = {member: Node(member) for member in self._members}
+        self._nodes: dict[str, Node] = {}
+        peers = [self._node(member) for member in self.members if member != name]
         with constructing(wal):
             super().__init__(
-                self._nodes[name],
-                [self._nodes[peer] for peer in self._peers],
+                self._node(name),
+                peers,
                 SyncObjConf(autoTick=False, appendEntriesUseBatch=True),
                 transport=NoTransport(),
                 nodeClass=Node,
@@ -73,7 +79,24 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         self._SyncObj__raftLastApplied = max(applied.index, 1)
         self._expect_early_election()
 
+    def _node(self, name: str) -> Node:
+        if name not in self._nodes:
+            self._nodes[name] = Node(name)
+        return self._nodes[name]
+
     # ---- what others may ask
+
+    @property
+    def voters(self) -> Mapping[str, str]:
+        return self._configurations.current.voters
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        return self._configurations.current.members
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration that a snapshot at `index` has to keep."""
+        return self._configurations.as_of(index)
 
     @property
     def leader(self) -> str | None:
@@ -148,21 +171,81 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     def best_successor(self) -> str | None:
         """The follower that has most of the log, of those that answered lately."""
+        alive = self._alive() & set(self._progress) & set(self.voters)
+        return max(sorted(alive), key=lambda peer: self._progress[peer].match, default=None)
+
+    # ---- membership
+
+    def change_members(
+        self, change: Callable[[Configuration], Configuration], callback: Callback
+    ) -> None:
+        """Replicate what `change` makes of the configuration; it counts from now on.
+
+        One change at a time, by a leader that knows all that is committed (thesis 4.1), and none
+        that would leave too few voters alive. Raises StoreError if it is refused.
+        """
+        if not self.is_established or self._transfer is not None:
+            raise UnhealthyCluster("this member does not lead, or leadership is changing")
+        if self._configurations.index > self.commit_index:
+            raise UnhealthyCluster("another change of the members is under way")
+        before = self._configurations.current
+        after = change(before)
+        check_change(before, after, self._alive(), self._matches(), self.commit_index)
+        index = self._wal.last_index + 1
+        command = CONFIGURATION + after.pack()
+        self._wal.append((command, index, self.term))
+        self._SyncObj__commandsWaitingCommit[index].append((self.term, callback))
+        self._configurations.appended(index, command)
+        self._settled = False
+        self._follow_members()
+        self._owner.configuration_changed()
+
+    def _alive(self) -> set[str]:
         oldest_s = self._clock.now() - self._timing.election_timeout_s[0]
-        alive = [(p.match, name) for name, p in self._progress.items() if p.last_reply_s > oldest_s]
-        return max(alive)[1] if alive else None
+        heard = {peer for peer, p in self._progress.items() if p.last_reply_s > oldest_s}
+        return heard | {self._name}
+
+    def _matches(self) -> dict[str, int]:
+        return {peer: progress.match for peer, progress in self._progress.items()}
+
+    def _follow_members(self) -> None:
+        """Replicate to new members at once; to those that leave until that is committed."""
+        now_s, last = self._clock.now(), self._wal.last_index
+        for peer in self.members:
+            if peer != self._name and peer not in self._progress:
+                self._progress[peer] = Progress(0, last, now_s)
+
+    def _settle(self) -> None:
+        """The newest configuration is committed: tell those that left, then forget them."""
+        if self.applied_index < self._configurations.index:
+            return
+        self._settled = True
+        for peer in [peer for peer in self._progress if peer not in self.members]:
+            progress = self._progress.pop(peer)
+            self._replicator.replicate(peer, progress, self.term, self.commit_index, beat=True)
+        if self._name not in self.voters:
+            self._leave()
+
+    def _leave(self) -> None:
+        """A leader that was removed has the best follower take over (thesis 4.2.2)."""
+        for peer, progress in self._progress.items():
+            self._replicator.replicate(peer, progress, self.term, self.commit_index, beat=True)
+        successor = self.best_successor()
+        if successor is not None:
+            self._owner.post(successor, {"type": "timeout_now", "term": self.term})
+        self._follow(None)
 
     # ---- links
 
     def link_up(self, peer: str) -> None:
-        self._SyncObj__connectedNodes.add(self._nodes[peer])
+        self._SyncObj__connectedNodes.add(self._node(peer))
         if peer in self._progress:
             self._progress[peer].restart()
         if self.leader is None:
             self._expect_early_election()
 
     def link_down(self, peer: str) -> None:
-        self._SyncObj__connectedNodes.discard(self._nodes[peer])
+        self._SyncObj__connectedNodes.discard(self._node(peer))
 
     def peer_silenced(self, peer: str) -> None:
         """The peer's connection broke, so it may have died: only a hint, never a proof."""
@@ -174,7 +257,7 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     def receive(self, peer: str, message: Message) -> None:
         """Handle one message of a member."""
-        self._SyncObj__onMessageReceived(self._nodes[peer], message)
+        self._SyncObj__onMessageReceived(self._node(peer), message)
 
     def _SyncObj__onMessageReceived(self, node: Node, message: Message) -> None:
         handler = getattr(self, f"_on_{message['type']}", None)
@@ -218,12 +301,17 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
             self._truncate(decision.truncate_from)
         for entry in decision.new_entries:
             self._wal.append(entry)
+            if entry[0][0] == CONFIGURATION[0]:
+                self._configurations.appended(entry[1], entry[0])
+                self._owner.configuration_changed()
         self._SyncObj__raftCommitIndex = decision.commit_index
         self._reply(peer, decision.accepted, previous.index, decision.match_index)
 
     def _truncate(self, index: int) -> None:
         """Entries that can never be committed any more: their proposers may try again."""
         self._wal.truncate_from(index)
+        if self._configurations.truncated(index):
+            self._owner.configuration_changed()
         waiting = self._SyncObj__commandsWaitingCommit
         for lost in [i for i in waiting if i >= index]:
             for _, callback in waiting.pop(lost):
@@ -243,9 +331,9 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
 
     def _on_append_reply(self, peer: str, message: Message) -> None:
         self.observe_term(message["term"])
-        if message["term"] != self.term or not self.is_leader:
+        progress = self._progress.get(peer)
+        if message["term"] != self.term or not self.is_leader or progress is None:
             return
-        progress = self._progress[peer]
         progress.last_reply_s = self._clock.now()
         if message["accepted"]:
             progress.accepted(min(message["match"], self._wal.last_index))
@@ -256,136 +344,6 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         """A follower answered in the current term by other means than an append reply."""
         if peer in self._progress:
             self._progress[peer].last_reply_s = self._clock.now()
-
-    # ---- elections
-
-    def _on_pre_vote(self, peer: str, message: Message) -> None:
-        theirs = Position(message["last_term"], message["last_index"])
-        granted = consensus.grants_pre_vote(
-            self.term, message["term"], self._position(), theirs, self._leader_is_alive()
-        )
-        reply = {"type": "pre_vote_reply", "term": message["term"], "granted": granted}
-        self._owner.post_when_durable(peer, reply | {"current": self.term})
-
-    def _on_pre_vote_reply(self, peer: str, message: Message) -> None:
-        self.observe_term(message["current"])
-        if self._pre_votes is None or message["term"] != self.term + 1 or not message["granted"]:
-            return
-        self._pre_votes.add(peer)
-        if consensus.is_quorum(self._pre_votes, self._members):
-            self._campaign()
-
-    def _on_timeout_now(self, peer: str, message: Message) -> None:
-        """The leader asks this member to take over at once: it is alive, so no pre-vote helps."""
-        if message["term"] == self.term and peer == self.leader:
-            self._campaign(by_transfer=True)
-
-    def _on_vote(self, peer: str, message: Message) -> None:
-        if self._leader_is_alive() and not message["by_transfer"]:
-            return  # leader stickiness: a member that lost touch must not depose it (thesis 4.2.3)
-        self.observe_term(message["term"])
-        theirs = Position(message["last_term"], message["last_index"])
-        granted = message["term"] == self.term and consensus.grants_vote(
-            self._SyncObj__votedForNodeId, peer, self._position(), theirs
-        )
-        if granted:
-            self._SyncObj__setCurrentTerm(self.term, peer)
-            self._delay_election()
-        reply = {"type": "vote_reply", "term": self.term, "granted": granted}
-        self._owner.post_when_durable(peer, reply)
-
-    def _on_vote_reply(self, peer: str, message: Message) -> None:
-        self.observe_term(message["term"])
-        candidate = self._SyncObj__raftState == STATE.CANDIDATE
-        if not candidate or message["term"] != self.term or not message["granted"]:
-            return
-        self._votes.add(peer)
-        if consensus.is_quorum(self._votes, self._members):
-            self._SyncObj__onBecomeLeader()
-
-    def _start_pre_vote(self) -> None:
-        self._delay_election()
-        self._follow(None)
-        self._pre_votes = {self._name}
-        if consensus.is_quorum(self._pre_votes, self._members):
-            self._campaign()
-            return
-        self._ask_for_votes("pre_vote", self.term + 1)
-
-    def _campaign(self, *, by_transfer: bool = False) -> None:
-        self._pre_votes = None
-        self._delay_election()
-        self._SyncObj__setState(STATE.CANDIDATE)
-        self._SyncObj__setCurrentTerm(self.term + 1, self._name)
-        self._votes = {self._name}
-        if consensus.is_quorum(self._votes, self._members):
-            self._SyncObj__onBecomeLeader()
-        else:
-            self._ask_for_votes("vote", self.term, by_transfer)
-
-    def _ask_for_votes(self, kind: str, term: int, by_transfer: bool = False) -> None:
-        last = self._position()
-        request = {"type": kind, "term": term, "last_term": last.term, "last_index": last.index}
-        request["by_transfer"] = by_transfer
-        for peer in self._peers:
-            self._owner.post_when_durable(peer, request)
-
-    def _SyncObj__onBecomeLeader(self) -> None:
-        now_s, last = self._clock.now(), self._wal.last_index
-        self._progress = {peer: Progress(0, last + 1, now_s) for peer in self._peers}
-        self._noop_index = last + 1
-        self._wal.append((_NO_OP, self._noop_index, self.term))
-        self._heartbeat_due_s = now_s
-        self._SyncObj__raftLeader = self._nodes[self._name]
-        self._SyncObj__setState(STATE.LEADER)
-        _logger.info("%s leads in term %d", self._name, self.term)
-        self._owner.leadership_changed()
-
-    def _follow(self, leader: str | None) -> None:
-        """Be a follower, of `leader` if one is known."""
-        led, before = self.is_leader, self.leader
-        self._pre_votes = None
-        self._SyncObj__raftLeader = None if leader is None else self._nodes[leader]
-        self._SyncObj__setState(STATE.FOLLOWER)
-        if led:
-            self._progress = {}
-            self._delay_election()
-            self.fail_waiting()
-        if leader is not None and self._transfer is not None:
-            self._end_transfer(leader)
-        if led or before != leader:
-            self._owner.leadership_changed()
-
-    def fail_waiting(self) -> None:
-        """Proposals whose fate this member may not hear of."""
-        waiting = self._SyncObj__commandsWaitingCommit
-        for index in list(waiting):
-            for _, callback in waiting.pop(index):
-                self._call(callback, Outcome.UNKNOWN, None)
-
-    def _leader_is_alive(self) -> bool:
-        silent_s = self._clock.now() - self._leader_seen_s
-        return self.is_leader or silent_s < self._timing.election_timeout_s[0]
-
-    def _position(self) -> Position:
-        return Position(self._wal.entries[-1][2], self._wal.last_index)
-
-    def _delay_election(self) -> None:
-        self._expect_election(self._SyncObj__generateRaftTimeout())
-
-    def _expect_early_election(self) -> None:
-        """There may be no leader: do not wait a whole timeout. A pre-vote disturbs nobody."""
-        if self._peers:
-            shortest_s = self._timing.election_timeout_s[0]
-            self._expect_election(self._randomness.uniform(0.05, 0.4) * shortest_s)
-        else:
-            self._expect_election(0.0)
-
-    def _expect_election(self, delay_s: float) -> None:
-        self._SyncObj__raftElectionDeadline = self._clock.now() + delay_s
-
-    def _SyncObj__generateRaftTimeout(self) -> float:
-        return self._randomness.uniform(*self._timing.election_timeout_s)
 
     # ---- ticks
 
@@ -400,6 +358,8 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         self._SyncObj__applyLogEntries()
         if self._transfer is not None:
             self._hand_over(self._transfer, now_s)
+        if not self._settled and self.is_leader:
+            self._settle()
         if self.is_leader:
             self._SyncObj__sendAppendEntries()
 
@@ -421,15 +381,16 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         """A leader that a majority has not answered within an election timeout steps down."""
         oldest_s = now_s - self._timing.election_timeout_s[1]
         heard = [p for p, progress in self._progress.items() if progress.last_reply_s >= oldest_s]
-        if not consensus.is_quorum([self._name, *heard], self._members):
+        if not consensus.is_quorum([self._name, *heard], self.voters):
             _logger.warning("%s lost touch with the majority and steps down", self._name)
             self._follow(None)
 
     def _committed(self) -> int:
-        matches = [progress.match for progress in self._progress.values()]
-        return consensus.committed_index(
-            [self._wal.durable_index, *matches], self.commit_index, self.term, self._wal.term_at
-        )
+        voters = self.voters
+        matches = [progress.match for peer, progress in self._progress.items() if peer in voters]
+        if self._name in voters:
+            matches.append(self._wal.durable_index)
+        return consensus.committed_index(matches, self.commit_index, self.term, self._wal.term_at)
 
     def _SyncObj__applyLogEntries(self) -> bool:
         start = self.applied_index + 1
@@ -446,6 +407,8 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
     def _SyncObj__doApplyCommand(self, command: bytes, index: int) -> Any:
         """An error is a result, the same on every member; only a failing machine stops one."""
         if command[:1] != _REGULAR:
+            if command[:1] == CONFIGURATION:
+                self._owner.configuration_applied(Configuration.unpack(command[1:]))
             return None
         try:
             return self._owner.apply(index, command[1:])
@@ -469,18 +432,20 @@ class SafeSyncObj(SyncObj):  # type: ignore[misc]
         if beat:
             self._heartbeat_due_s = now_s + self._timing.heartbeat_s
         for peer, progress in self._progress.items():
-            if self._nodes[peer] in self._SyncObj__connectedNodes:
+            if self._node(peer) in self._SyncObj__connectedNodes:
                 self._replicator.replicate(peer, progress, self.term, self.commit_index, beat)
 
     # ---- snapshots
 
-    def installed(self, position: Position) -> None:
+    def installed(self, position: Position, configuration: Configuration) -> None:
         """The owner's state is now the snapshot at `position`; the log goes on behind it.
 
         Entries behind it stay if the log agrees with it (section 7, receiver step 6).
         """
         if not self._wal.holds(position.index, position.term):
             self._wal.reset(position.index, position.term)
+        self._configurations = Configurations(position.index, configuration, self._wal.entries)
+        self._owner.configuration_changed()
         self._SyncObj__raftCommitIndex = position.index
         self._SyncObj__raftLastApplied = position.index
         self.fail_waiting()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from raftstore.raft import consensus
 
@@ -14,8 +14,8 @@ class ReadRounds:
     index that was current when it began to all its reads.
     """
 
-    def __init__(self, name: str, members: list[str], begin: Callable[[int], None]) -> None:
-        self._name, self._members, self._begin = name, members, begin
+    def __init__(self, name: str, voters: Collection[str], begin: Callable[[int], None]) -> None:
+        self._name, self.voters, self._begin = name, voters, begin
         self._round = 0
         self._running: list[Callable[[int | None], None]] = []
         self._next: list[Callable[[int | None], None]] = []
@@ -54,7 +54,7 @@ class ReadRounds:
             done(None)
 
     def _finish_if_confirmed(self) -> None:
-        if consensus.is_quorum(self._answers, self._members):
+        if consensus.is_quorum(self._answers, self.voters):
             finished, self._running = self._running, []
             for done in finished:
                 done(self._index)

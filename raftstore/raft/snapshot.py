@@ -20,7 +20,7 @@ from raftstore.raft.consensus import Position
 CHUNK_BYTES = 512 << 10
 _HEADER = struct.Struct("<II")  # payload bytes, crc32
 _SUFFIX, _TEMPORARY, _INCOMING = ".snap", "new.tmp", "incoming.tmp"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class CorruptSnapshot(Exception):

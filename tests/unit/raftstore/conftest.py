@@ -13,6 +13,7 @@ import pytest
 
 from raftstore.raft.consensus import Position
 from raftstore.raft.interface import Outcome, Timing
+from raftstore.raft.membership import Configuration
 from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.wal import Wal
 
@@ -118,12 +119,13 @@ class SimulatedMember:
     def __init__(self, cluster: SimulatedCluster, name: str, disk: MemoryDisk) -> None:
         self.name, self._cluster, self.disk = name, cluster, disk
         self.applied: list[bytes] = []
+        self.removed = False
         self.snapshots_wanted: list[str] = []
         self._held: list[tuple[str, Any]] = []
         self.wal = Wal.open(disk, f"/{name}/wal")
         self.raft = SafeSyncObj(
             name,
-            cluster.names,
+            Configuration.of({member: member for member in cluster.founders}),
             self.wal,
             Position(0, 0),
             Timing((10.0, 12.0), 0.1),
@@ -136,6 +138,8 @@ class SimulatedMember:
         for peer in cluster.names:
             if peer != name:
                 self.raft.link_up(peer)
+                if peer in cluster.members:
+                    cluster.members[peer].raft.link_up(name)
         self.raft._expect_election(1e6)
 
     # ---- Owner
@@ -160,6 +164,12 @@ class SimulatedMember:
 
     def send_snapshot(self, peer: str) -> None:
         self.snapshots_wanted.append(peer)
+
+    def configuration_changed(self) -> None:
+        """Seen through `raft`."""
+
+    def configuration_applied(self, configuration: Configuration) -> None:
+        self.removed = self.name not in configuration.members
 
     # ---- driving
 
@@ -196,7 +206,10 @@ class SimulatedCluster:
             collections.deque
         )
         self.cut: set[tuple[str, str]] = set()
-        self.members = {name: member(self, name, MemoryDisk()) for name in self.names}
+        self.founders = list(self.names)
+        self.members: dict[str, Any] = {}
+        for name in self.names:
+            self.members[name] = member(self, name, MemoryDisk())
 
     def __getitem__(self, name: str) -> Any:
         return self.members[name]
@@ -224,6 +237,12 @@ class SimulatedCluster:
             for sender, receiver in list(self.queues):
                 if receiver in (names or self.names):
                     self.deliver(sender, receiver)
+
+    def join(self, name: str) -> Any:
+        """Start a member that knows the founders and has an empty disk."""
+        self.names.append(name)
+        self.members[name] = SimulatedMember(self, name, MemoryDisk())
+        return self.members[name]
 
     def relink(self) -> None:
         """All connections were opened anew."""

@@ -22,6 +22,9 @@ class _QueueTransport(Transport):  # type: ignore[misc]
         super().__init__(None, None, None)
         self._post = post
 
+    def remove_member(self, name: str) -> None:
+        self.removeNodeFromCluster(Node(name))
+
     def receive(self, sender: str, message: Any) -> None:
         self._onMessageReceived(Node(sender), message)
 
@@ -44,6 +47,7 @@ class StockSyncObj(SyncObj):  # type: ignore[misc]
             "raftMaxTimeout": 12.0,
             "connectionTimeout": 30.0,
             "logCompactionBatchSize": 64,
+            "dynamicMembershipChange": True,
         }
         peers = [Node(peer) for peer in cluster.names if peer != name]
         conf = SyncObjConf(autoTick=False, useFork=False, **(defaults | settings))
@@ -59,6 +63,9 @@ class StockSyncObj(SyncObj):  # type: ignore[misc]
         if command == b"boom":
             raise ValueError("boom")
         return len(self.applied)
+
+    def remove_member(self, name: str) -> None:
+        self.removeNodeFromCluster(Node(name))
 
     def receive(self, sender: str, message: Any) -> None:
         self._links.receive(sender, message)

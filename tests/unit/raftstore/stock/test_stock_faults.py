@@ -6,6 +6,7 @@ numbers t1 to t20 are those of the audit that the overrides in `raftstore.raft.p
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from raftstore.errors import UnhealthyCluster
 from raftstore.raft.interface import Outcome
 
 
@@ -147,6 +149,25 @@ def test_t5_an_error_in_the_state_machine_is_applied_once_and_holds_up_nothing(
     after = a.propose(b"after")
     net.run(rounds=40)
     system.expect(_applied(after) and net["B"].applied == [b"boom", b"after"])
+
+
+def test_t8_a_leader_without_a_majority_cannot_remove_the_others_and_go_on_alone(
+    system: Any,
+) -> None:
+    net = system.cluster()
+    a = net.elect("A")
+    net.run()
+    net.connect_only("A", "BC")
+    for name in "BC":
+        if system.stock:
+            a.raft.remove_member(name)
+        else:
+            with contextlib.suppress(UnhealthyCluster):
+                a.raft.change_members(lambda c, n=name: c.removing(n), lambda *_: None)
+    net.run("A", rounds=5)
+    proposed = a.propose(b"alone")
+    net.run("A", rounds=20)
+    system.expect(not _applied(proposed))
 
 
 def test_t10_a_leader_that_is_cut_off_steps_down_within_an_election_timeout(system: Any) -> None:
