@@ -42,7 +42,7 @@ class Member:
     `snapshot_entries`, `keep_entries`, `quota_bytes`, `watch_progress_s` and `compaction`."""
 
     def __init__(self) -> None:
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in order: turns are repeatable
         self._state = ReplicatedState()
         self._node: RaftNode | None = None
         self._listener: Listener | None = None

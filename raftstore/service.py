@@ -64,7 +64,7 @@ class Connection(FrameProtocol):
     max_frame_bytes = MAX_REQUEST_BYTES
 
     def __init__(
-        self, backend: Backend, connections: set[Connection], allowed: Organizations
+        self, backend: Backend, connections: dict[Connection, None], allowed: Organizations
     ) -> None:
         super().__init__()
         self._backend, self._connections, self._allowed = backend, connections, allowed
@@ -91,13 +91,13 @@ class Connection(FrameProtocol):
         }
 
     def opened(self) -> None:
-        self._connections.add(self)
+        self._connections[self] = None
         if self.transport is not None and not is_allowed(self.transport, self._allowed):
             _logger.warning("refused a client: its certificate is not of the store's users")
             self.abort()
 
     def closed(self, error: Exception | None) -> None:
-        self._connections.discard(self)
+        self._connections.pop(self, None)
         for watcher in self._watchers.values():
             watcher.close()
         self._watchers = {}
