@@ -87,7 +87,7 @@ class StoreCalls(ABC):
     # ---- leases
 
     async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
-        granted, ttl_s = await self.command([Kind.LEASE_GRANT, ttl_s, lease_id])
+        granted, ttl_s, _ = await self.command([Kind.LEASE_GRANT, ttl_s, lease_id])
         return Lease(granted, ttl_s, ttl_s)
 
     async def lease_revoke(self, lease_id: int) -> None:

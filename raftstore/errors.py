@@ -88,6 +88,10 @@ class LeaseTtlTooLarge(InvalidRequest):
     """A lease was asked for more time than any can have."""
 
 
+class RequestTooLarge(InvalidRequest):
+    """The request has more bytes than any may have."""
+
+
 class NoSpace(StoreError):
     """The store's quota is used up: compact or delete, then clear the alarm."""
 

@@ -1,7 +1,8 @@
 """Runs one member as a plain process: `python -m raftstore.process CONFIG.json`.
 
-For tests and debugging; in a cluster a host of `actors` runs `Member`. Prints "serving ADDRESS"
-once it serves. Ends on SIGTERM or SIGINT, with status 1 if the member failed.
+For tests and debugging; in a cluster a host of `actors` runs `Member`. With a key `gateway` in its
+config (see `gateway.server`) it serves etcd's protocol too. Prints "serving ADDRESS" once it
+serves. Ends on SIGTERM or SIGINT, with status 1 if the member failed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import uvloop
 
 from actors.seams import system_seams
+from raftstore.gateway.server import Gateway
 from raftstore.member import Member
 
 CHECK_S = 0.5
@@ -28,12 +30,16 @@ async def run(config_path: str) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     member = Member()
     await member.start(system_seams(), config)
+    gateway = Gateway()
+    if "gateway" in config:
+        await gateway.start(system_seams(), config["gateway"])
     print(f"serving {member.address}", flush=True)
     while not stopping.is_set() and not member.failed:
         try:
             await asyncio.wait_for(stopping.wait(), CHECK_S)
         except TimeoutError:
             continue
+    await gateway.stop()
     await member.stop()
     return int(member.failed)
 

@@ -7,7 +7,7 @@ the real one, for they are the same code; but leases never expire.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from raftstore import wire
@@ -55,7 +55,7 @@ class MemoryStore(StoreCalls):
         start_revision: int = 0,
         prev_kv: bool = False,
         filters: Sequence[EventType] = (),
-    ) -> AsyncIterator[WatchBatch]:
+    ) -> AsyncGenerator[WatchBatch, None]:
         news = asyncio.Event()
         watcher = self._hub.open(key, range_end, start_revision, prev_kv, news.set, filters)
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 Target = Literal["version", "create", "mod", "value", "lease"]
 CompareOp = Literal["=", "!=", "<", ">"]
@@ -164,23 +164,6 @@ class MemberStatus(NamedTuple):
     """0: none is known."""
 
 
-class Member(NamedTuple):
-    """One member as the others know it; without client addresses it was never reached."""
-
-    id: int
-    name: str
-    peer_addresses: Sequence[str]
-    client_addresses: Sequence[str]
-    learner: bool
-
-
-class Members(NamedTuple):
-    """Who takes part, in the order of their names."""
-
-    cluster_id: int
-    members: Sequence[Member]
-
-
 class HashKv(NamedTuple):
     """Of one member: members that agree on what they keep up to `revision` have equal hashes.
 
@@ -216,6 +199,10 @@ class AuthStatus(NamedTuple):
 
 class Store(Protocol):
     """The store as its users see it, whether remote (`StoreClient`) or in this process."""
+
+    async def execute(self, op: Op, *, serializable: bool = False) -> Any:
+        """The result of any operation; the calls below are short forms."""
+        ...
 
     async def range(
         self,
@@ -255,7 +242,7 @@ class Store(Protocol):
         start_revision: int = 0,
         prev_kv: bool = False,
         filters: Sequence[EventType] = (),
-    ) -> AsyncIterator[WatchBatch]:
+    ) -> AsyncGenerator[WatchBatch, None]:
         """Changes from `start_revision` on (0: from now), each revision once and in order.
 
         Events of a type in `filters` are left out. The first batch may be empty: it tells that

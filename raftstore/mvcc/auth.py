@@ -80,20 +80,26 @@ class Auth:
     # ---- who may do what
 
     def check(self, user: str, revision: int, needs: Iterable[Need]) -> None:
-        """Raises AuthError unless `user`, as of `revision` (0: now), has what is needed."""
+        """Raises AuthError unless `user` has what is needed.
+
+        `revision` is that of the user's token. Without one it is 0, or negative for somebody whom
+        a certificate names (if it names nobody: an unknown user, as in etcd).
+        """
         if not self.enabled:
             return
-        if revision and revision < self.revision:
+        if 0 < revision < self.revision:
             raise AuthOldRevision("users or roles have changed: authenticate again")
-        if not user:
+        if not user and not revision:
             raise UserEmpty("the request names no user")
         granted = self._permissions(user)
         if granted is not None and not all(covers(granted, need) for need in needs):
             raise PermissionDenied("the user's roles do not permit this")
 
     def check_administrator(self, user: str, revision: int) -> None:
-        self.check(user, revision, ())
-        if self.enabled and self._permissions(user) is not None:
+        if not self.enabled:
+            return
+        self.check(user, revision if user else 0, ())
+        if self._permissions(user) is not None:
             raise PermissionDenied("only root may do this")
 
     def _permissions(self, user: str) -> list[Permission] | None:

@@ -176,13 +176,13 @@ class Machine:
     def _grant(self, operation: Sequence[Any]) -> list[int]:
         lease_id = self.leases.grant(operation[1], operation[2])
         self.on_lease(lease_id, True)
-        return [lease_id, operation[1]]
+        return [lease_id, operation[1], self.store.revision]
 
-    def _alarm(self, operation: Sequence[Any]) -> list[Any]:
+    def _alarm(self, operation: Sequence[Any]) -> int:
         _, action, member_id, kind = operation
         change = self.alarms.raise_one if action == "raise" else self.alarms.clear
         change(alarms.alarm(member_id, kind))
-        return self.alarms.all()
+        return self.store.revision
 
     def _auth(self, operation: Sequence[Any]) -> int:
         self.auth.change(*operation[1:])

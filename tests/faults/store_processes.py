@@ -41,6 +41,11 @@ class StoreProcesses:
             }
             (folder / f"{name}.json").write_text(json.dumps(config))
 
+    def configure(self, name: str, **settings: Any) -> None:
+        """Add to a member's config, from its next start on."""
+        path = self._folder / f"{name}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
     def start(self, *names: str) -> None:
         for name in names or self.names:
             log = (self._folder / f"{name}.log").open("ab")

@@ -155,7 +155,7 @@ def test_compaction_forgets_only_what_was_superseded() -> None:
 
 def test_revoking_a_lease_deletes_its_keys_in_one_revision() -> None:
     machine = _machine()
-    lease_id, _ = _apply(machine, [Kind.LEASE_GRANT, 10, 0])
+    lease_id, *_ = _apply(machine, [Kind.LEASE_GRANT, 10, 0])
     for key in (b"a", b"b", b"moved"):
         _do(machine, Put(key, b"", lease=lease_id))
     _do(machine, Put(b"moved", b""))
@@ -196,7 +196,7 @@ def test_a_restored_snapshot_is_the_same_state() -> None:
     state = ReplicatedState()
     machine = state.machine
     _apply(machine, [Kind.SESSION_OPEN], (5, 0, 0))
-    lease_id, _ = _apply(machine, [Kind.LEASE_GRANT, 10, 0])
+    lease_id, *_ = _apply(machine, [Kind.LEASE_GRANT, 10, 0])
     for number in range(50):
         _apply(machine, [Kind.PUT, b"k%d" % (number % 7), b"v", lease_id], (5, number + 1, 1))
     _do(machine, Delete(b"k3"))

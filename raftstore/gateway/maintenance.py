@@ -1,0 +1,141 @@
+"""Services Maintenance and Cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from raftstore.errors import InvalidRequest
+from raftstore.gateway import protocol_pb2 as pb
+from raftstore.gateway.calls import Calls
+from raftstore.gateway.core import LATEST_VERSION, Asker, Core, number_of
+from raftstore.types import AlarmKind
+from raftstore.wire import Kind
+
+ALARMS: dict[int, AlarmKind] = {pb.NOSPACE: "nospace", pb.CORRUPT: "corrupt"}
+ALARM_NUMBERS: dict[str, Any] = {kind: number for number, kind in ALARMS.items()}
+_logger = logging.getLogger(__name__)
+
+
+class Maintenance:
+    name = "etcdserverpb.Maintenance"
+
+    def __init__(self, core: Core, calls: Calls) -> None:
+        self._core, self._calls = core, calls
+
+    def methods(self) -> Mapping[str, Any]:
+        unary = self._calls.unary
+        return {
+            "Alarm": unary(pb.AlarmRequest, self.alarm),
+            "Status": unary(pb.Nothing, self.status),
+            "Defragment": unary(pb.Nothing, self.defragment),
+            "Hash": unary(pb.Nothing, self.hash),
+            "HashKV": unary(pb.HashKVRequest, self.hash_kv),
+            "Snapshot": self._calls.server_stream(pb.Nothing, self.snapshot),
+        }
+
+    async def alarm(self, request: Any, asker: Asker) -> Any:
+        """Deactivating the alarm NONE of member 0 stands for all there are."""
+        raised = [tuple(fields) for fields in await self._core.query(asker, Kind.ALARMS)]
+        if request.action == pb.AlarmRequest.GET:
+            return self._alarms(a for a in raised if _concerns(request, a))
+        if request.action == pb.AlarmRequest.ACTIVATE:
+            if request.alarm not in ALARMS:
+                raise InvalidRequest("no such alarm")
+            changed = [(request.memberID, ALARMS[request.alarm])]
+        else:
+            changed = [alarm for alarm in raised if _concerns(request, alarm)]
+        action = "raise" if request.action == pb.AlarmRequest.ACTIVATE else "clear"
+        for member_id, kind in changed:
+            await self._core.command(asker, Kind.ALARM, action, member_id, kind)
+        return self._alarms(changed)
+
+    def _alarms(self, alarms: Any) -> Any:
+        return pb.AlarmResponse(
+            header=self._core.header(),
+            alarms=[
+                pb.AlarmMember(memberID=member_id, alarm=ALARM_NUMBERS[kind])
+                for member_id, kind in alarms
+            ],
+        )
+
+    async def status(self, request: Any, asker: Asker) -> Any:
+        status = await self._core.status()
+        return pb.StatusResponse(
+            header=self._core.header(status.revision),
+            version=LATEST_VERSION,
+            dbSize=status.db_size_bytes,
+            dbSizeInUse=status.db_size_bytes,
+            leader=number_of(status.leader) if status.leader else 0,
+            raftIndex=status.raft_index,
+            raftTerm=status.term,
+            raftAppliedIndex=status.applied_index,
+            errors=[] if status.leader else ["etcdserver: no leader"],
+        )
+
+    async def defragment(self, request: Any, asker: Asker) -> Any:
+        await self._administrator(asker)
+        _logger.info("asked to defragment: there is nothing to do, compaction frees all it can")
+        return pb.HeaderOnly(header=self._core.header())
+
+    async def hash(self, request: Any, asker: Asker) -> Any:
+        await self._administrator(asker)
+        hashed = await self._core.local.hash_kv()
+        return pb.HashResponse(header=self._core.header(hashed.revision), hash=hashed.hash)
+
+    async def hash_kv(self, request: Any, asker: Asker) -> Any:
+        await self._administrator(asker)
+        hashed = await self._core.local.hash_kv(request.revision)
+        return pb.HashKVResponse(
+            header=self._core.header(hashed.revision),
+            hash=hashed.hash,
+            compact_revision=hashed.compact_revision,
+        )
+
+    async def snapshot(self, request: Any, asker: Asker) -> AsyncIterator[Any]:
+        """A backup in the store's own form, and its SHA-256 at the end as in etcd's."""
+        await self._administrator(asker)
+        digest = hashlib.sha256()
+        async for piece in self._core.local.export():
+            blob = msgpack.packb(piece)
+            digest.update(blob)
+            yield pb.SnapshotResponse(header=self._core.header(), remaining_bytes=1, blob=blob)
+        yield pb.SnapshotResponse(header=self._core.header(), blob=digest.digest())
+
+    async def _administrator(self, asker: Asker) -> None:
+        """Raises PermissionDenied for all others, once authentication is required."""
+        await self._core.query(asker, Kind.AUTH_STATE, "users", "")
+
+
+def _concerns(request: Any, alarm: Sequence[Any]) -> bool:
+    member_id, kind = alarm
+    return request.memberID in (0, member_id) and request.alarm in (
+        pb.NONE,
+        ALARM_NUMBERS[kind],
+    )
+
+
+class Cluster:
+    name = "etcdserverpb.Cluster"
+
+    def __init__(self, core: Core, calls: Calls, members: Sequence[Mapping[str, Any]]) -> None:
+        self._core, self._calls, self._members = core, calls, members
+
+    def methods(self) -> Mapping[str, Any]:
+        return {"MemberList": self._calls.unary(pb.MemberListRequest, self.list)}
+
+    async def list(self, request: Any, asker: Asker) -> Any:
+        members = [
+            pb.Member(
+                ID=number_of(member["name"]),
+                name=member["name"],
+                peerURLs=[member["peer_url"]],
+                clientURLs=[member["client_url"]],
+            )
+            for member in sorted(self._members, key=lambda member: number_of(member["name"]))
+        ]
+        return pb.MembersResponse(header=self._core.header(), members=members)

@@ -1,0 +1,77 @@
+"""The store's errors as etcd tells them: gRPC status code and text (etcd 3.4, `rpctypes`).
+
+Clients of etcd recognise errors by the exact text.
+"""
+
+from __future__ import annotations
+
+from grpc import StatusCode
+
+from raftstore import errors
+from raftstore.coordination import NoLeader, NotHeld
+from raftstore.errors import StoreError
+
+_TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
+    errors.EmptyKey: (StatusCode.INVALID_ARGUMENT, "key is not provided"),
+    errors.KeyNotFound: (StatusCode.INVALID_ARGUMENT, "key not found"),
+    errors.ValueProvided: (StatusCode.INVALID_ARGUMENT, "value is provided"),
+    errors.LeaseProvided: (StatusCode.INVALID_ARGUMENT, "lease is provided"),
+    errors.TooManyOperations: (StatusCode.INVALID_ARGUMENT, "too many operations in txn request"),
+    errors.DuplicateKey: (StatusCode.INVALID_ARGUMENT, "duplicate key given in txn request"),
+    errors.InvalidSortOption: (StatusCode.INVALID_ARGUMENT, "invalid sort option"),
+    errors.Compacted: (StatusCode.OUT_OF_RANGE, "mvcc: required revision has been compacted"),
+    errors.FutureRevision: (
+        StatusCode.OUT_OF_RANGE,
+        "mvcc: required revision is a future revision",
+    ),
+    errors.NoSpace: (StatusCode.RESOURCE_EXHAUSTED, "mvcc: database space exceeded"),
+    errors.Corrupt: (StatusCode.DATA_LOSS, "corrupt cluster"),
+    errors.LeaseNotFound: (StatusCode.NOT_FOUND, "requested lease not found"),
+    errors.LeaseExists: (StatusCode.FAILED_PRECONDITION, "lease already exists"),
+    errors.LeaseTtlTooLarge: (StatusCode.OUT_OF_RANGE, "too large lease TTL"),
+    errors.RequestTooLarge: (StatusCode.INVALID_ARGUMENT, "request is too large"),
+    errors.RootUserMissing: (StatusCode.FAILED_PRECONDITION, "root user does not exist"),
+    errors.RootRoleMissing: (
+        StatusCode.FAILED_PRECONDITION,
+        "root user does not have root role",
+    ),
+    errors.UserExists: (StatusCode.FAILED_PRECONDITION, "user name already exists"),
+    errors.UserEmpty: (StatusCode.INVALID_ARGUMENT, "user name is empty"),
+    errors.UserNotFound: (StatusCode.FAILED_PRECONDITION, "user name not found"),
+    errors.RoleExists: (StatusCode.FAILED_PRECONDITION, "role name already exists"),
+    errors.RoleNotFound: (StatusCode.FAILED_PRECONDITION, "role name not found"),
+    errors.RoleEmpty: (StatusCode.INVALID_ARGUMENT, "role name is empty"),
+    errors.AuthFailed: (
+        StatusCode.INVALID_ARGUMENT,
+        "authentication failed, invalid user ID or password",
+    ),
+    errors.PermissionDenied: (StatusCode.PERMISSION_DENIED, "permission denied"),
+    errors.RoleNotGranted: (
+        StatusCode.FAILED_PRECONDITION,
+        "role is not granted to the user",
+    ),
+    errors.PermissionNotGranted: (
+        StatusCode.FAILED_PRECONDITION,
+        "permission is not granted to the role",
+    ),
+    errors.AuthNotEnabled: (StatusCode.FAILED_PRECONDITION, "authentication is not enabled"),
+    errors.InvalidAuthToken: (StatusCode.UNAUTHENTICATED, "invalid auth token"),
+    errors.AuthOldRevision: (StatusCode.INVALID_ARGUMENT, "revision of auth store is old"),
+    errors.InvalidAuthManagement: (StatusCode.INVALID_ARGUMENT, "invalid auth management"),
+    errors.UnknownOutcome: (StatusCode.UNAVAILABLE, "request timed out"),
+    errors.Unavailable: (StatusCode.UNAVAILABLE, "request timed out"),
+    errors.SessionExpired: (StatusCode.UNAVAILABLE, "request timed out"),
+    errors.NotLeader: (StatusCode.FAILED_PRECONDITION, "not leader"),
+    NotHeld: (StatusCode.UNKNOWN, "session has been lost: session expired"),
+}
+
+
+def status_of(error: StoreError) -> tuple[StatusCode, str]:
+    """Code and text; what etcd has no text for keeps ours."""
+    for kind in type(error).__mro__:
+        if kind in _TABLE:
+            code, text = _TABLE[kind]
+            return code, f"etcdserver: {text}"
+    if isinstance(error, NoLeader):
+        return StatusCode.UNKNOWN, "election: no leader"
+    return StatusCode.INVALID_ARGUMENT, f"etcdserver: {error}"
