@@ -25,7 +25,18 @@ from raftstore.errors import (
     UnknownOutcome,
 )
 from raftstore.mvcc import txn
-from raftstore.types import EventType, Lease, MemberStatus, Op, Range, Store, Txn, WatchBatch
+from raftstore.types import (
+    EventType,
+    Lease,
+    Member,
+    Members,
+    MemberStatus,
+    Op,
+    Range,
+    Store,
+    Txn,
+    WatchBatch,
+)
 from raftstore.wire import Kind
 
 MAX_IN_FLIGHT = 1024
@@ -142,6 +153,11 @@ class StoreClient(StoreCalls):
     async def status(self) -> list[MemberStatus]:
         """Of every endpoint; one that does not answer has `healthy` false and no name."""
         return list(await asyncio.gather(*map(self._status_of, self._endpoints)))
+
+    async def member_list(self, linearizable: bool = True) -> Members:
+        """The members that count now; without `linearizable` as the member asked knows them."""
+        cluster_id, members = await self._repeat("member_list", [linearizable])
+        return Members(cluster_id, [Member(*fields) for fields in members])
 
     async def move_leader(self, target_id: int) -> None:
         """Have another member lead; writes pause meanwhile. Raises MemberNotFound, Unavailable."""

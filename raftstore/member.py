@@ -13,7 +13,7 @@ from actors.component import Config, Health
 from actors.seams import Seams
 from actors.seams.clock import TimerHandle
 from actors.seams.network import Listener
-from raftstore import wire
+from raftstore import types, wire
 from raftstore.batcher import Batcher
 from raftstore.compaction import CompactionPolicy, Compactions
 from raftstore.errors import MemberNotFound, NoSpace, NotLeader, StoreError, Unavailable
@@ -28,7 +28,7 @@ from raftstore.raft.node import RaftNode, SnapshotPolicy
 from raftstore.raft.transport import split_address
 from raftstore.service import Answer, Connection
 from raftstore.state import ReplicatedState
-from raftstore.types import Alarm, MemberStatus
+from raftstore.types import Alarm, Members, MemberStatus
 from raftstore.watch import WatchHub
 from raftstore.wire import Kind
 
@@ -42,7 +42,7 @@ class Member:
     `snapshot_entries`, `keep_entries`, `quota_bytes`, `watch_progress_s` and `compaction`."""
 
     def __init__(self) -> None:
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in order: turns are repeatable
         self._state = ReplicatedState()
         self._node: RaftNode | None = None
         self._listener: Listener | None = None
@@ -176,6 +176,28 @@ class Member:
     def ping(self) -> None:
         if not self._raft().is_leader:
             raise NotLeader(self._leader_address())
+
+    def member_list(self, linearizable: bool, answer: Answer) -> None:
+        self._raft()
+        if linearizable:
+            self._when_confirmed(lambda: wire.success(self._members()), answer)
+        else:
+            answer(wire.success(self._members()))
+
+    def _members(self) -> Members:
+        assert self._node is not None
+        raft, transport = self._node.raft, self._node.transport
+        members = [
+            types.Member(
+                member_id(name),
+                name,
+                [address],
+                [client for client in (transport.client_addresses.get(name),) if client],
+                name not in raft.voters,
+            )
+            for name, address in sorted(raft.members.items())
+        ]
+        return Members(member_id(transport.cluster), members)
 
     def move_leader(self, target_id: int, answer: Answer) -> None:
         """Hand leadership to another member. Raises NotLeader, MemberNotFound."""

@@ -47,6 +47,8 @@ class Backend(Protocol):
 
     def move_leader(self, target_id: int, answer: Answer) -> None: ...
 
+    def member_list(self, linearizable: bool, answer: Answer) -> None: ...
+
     def status(self) -> Any: ...
 
     def hash_kv(self, revision: int, answer: Answer) -> None: ...
@@ -62,7 +64,7 @@ class Connection(FrameProtocol):
     max_frame_bytes = MAX_REQUEST_BYTES
 
     def __init__(
-        self, backend: Backend, connections: set[Connection], allowed: Organizations
+        self, backend: Backend, connections: dict[Connection, None], allowed: Organizations
     ) -> None:
         super().__init__()
         self._backend, self._connections, self._allowed = backend, connections, allowed
@@ -82,19 +84,20 @@ class Connection(FrameProtocol):
             "ttl": self._time_to_live,
             "ping": self._ping,
             "move_leader": self._move_leader,
+            "member_list": self._member_list,
             "status": self._status,
             "hash_kv": self._hash_kv,
             "export": self._export,
         }
 
     def opened(self) -> None:
-        self._connections.add(self)
+        self._connections[self] = None
         if self.transport is not None and not is_allowed(self.transport, self._allowed):
             _logger.warning("refused a client: its certificate is not of the store's users")
             self.abort()
 
     def closed(self, error: Exception | None) -> None:
-        self._connections.discard(self)
+        self._connections.pop(self, None)
         for watcher in self._watchers.values():
             watcher.close()
         self._watchers = {}
@@ -134,6 +137,9 @@ class Connection(FrameProtocol):
     def _ping(self, request_id: int) -> None:
         self._backend.ping()
         self._answer(request_id, wire.success(None))
+
+    def _member_list(self, request_id: int, linearizable: bool) -> None:
+        self._backend.member_list(linearizable, self._answering(request_id))
 
     def _move_leader(self, request_id: int, target_id: int) -> None:
         self._backend.move_leader(target_id, self._answering(request_id))

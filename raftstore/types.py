@@ -164,6 +164,23 @@ class MemberStatus(NamedTuple):
     """0: none is known."""
 
 
+class Member(NamedTuple):
+    """One member as the others know it; without client addresses it was never reached."""
+
+    id: int
+    name: str
+    peer_addresses: Sequence[str]
+    client_addresses: Sequence[str]
+    learner: bool
+
+
+class Members(NamedTuple):
+    """Who takes part, in the order of their names."""
+
+    cluster_id: int
+    members: Sequence[Member]
+
+
 class HashKv(NamedTuple):
     """Of one member: members that agree on what they keep up to `revision` have equal hashes.
 

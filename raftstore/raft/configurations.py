@@ -46,8 +46,3 @@ class Configurations:
         changed = len(kept) < len(self._known)
         self._known = kept
         return changed
-
-    def forget_before(self, index: int) -> None:
-        """Only what `as_of` needs from `index` on is kept."""
-        while len(self._known) > 1 and self._known[1][0] <= index:
-            del self._known[0]

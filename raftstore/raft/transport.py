@@ -57,7 +57,7 @@ class Incoming(FrameProtocol):
         self._last_sequence = 0
 
     def opened(self) -> None:
-        self._owner.incoming.add(self)
+        self._owner.incoming[self] = None
         if self.transport is not None and not is_allowed(self.transport, self._owner.allowed):
             _logger.warning("refused a link: its certificate is not of the store's members")
             self.abort()
@@ -85,7 +85,7 @@ class Incoming(FrameProtocol):
         self._owner.events.flushed()
 
     def closed(self, error: Exception | None) -> None:
-        self._owner.incoming.discard(self)
+        self._owner.incoming.pop(self, None)
         if self._peer:
             self._owner.events.silenced(self._peer)
 
@@ -134,7 +134,7 @@ class PeerTransport:
         self.allowed = allowed
         self.cluster = ",".join(sorted(self.peers))
         self.client_addresses = {name: client_address}
-        self.incoming: set[Incoming] = set()
+        self.incoming: dict[Incoming, None] = {}
         self._links: dict[str, Outgoing] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: Listener | None = None

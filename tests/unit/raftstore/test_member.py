@@ -154,6 +154,21 @@ def test_leadership_moves_to_the_member_that_is_asked_for(tmp_path: pathlib.Path
     run(tmp_path, 3, scenario)
 
 
+def test_the_members_are_listed_with_their_addresses(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: LocalStore, client: StoreClient) -> None:
+        await client.put(b"a", b"1")
+        listed = await client.member_list()
+        while not all(member.client_addresses for member in listed.members):
+            listed = await client.member_list()
+        assert listed == await client.member_list(linearizable=False)
+        assert [(m.name, [*m.peer_addresses], [*m.client_addresses]) for m in listed.members] == [
+            (name, [store.configs[name]["peer_address"]], [store.configs[name]["client_address"]])
+            for name in store.names
+        ]
+
+    run(tmp_path, 3, scenario)
+
+
 def test_a_leader_that_stops_hands_over_and_no_write_fails(tmp_path: pathlib.Path) -> None:
     async def scenario(store: LocalStore, client: StoreClient) -> None:
         async def write() -> None:

@@ -16,6 +16,7 @@ from raftstore.errors import (
     TooManyLearners,
     UnhealthyCluster,
 )
+from raftstore.raft.consensus import Position
 from raftstore.raft.interface import Outcome
 from raftstore.raft.membership import Configuration
 
@@ -209,6 +210,22 @@ def test_the_members_survive_power_loss(cluster: Any) -> None:
         net.lose()
         assert [*net.restart(name).raft.voters] == ["A", "B", "C", "D"]
     net.elect("D")
+
+
+def test_a_snapshot_carries_the_configuration_of_its_position(cluster: Any) -> None:
+    net = cluster("ABC")
+    a = net.elect("A")
+    net.run()
+    before = a.raft.applied_index
+    grow(net, a, "D")
+    assert [*a.raft.configuration_at(before).voters] == ["A", "B", "C"]
+    position = Position(a.raft.term, a.raft.applied_index)
+    configuration = a.raft.configuration_at(position.index)
+    assert [*configuration.voters] == ["A", "B", "C", "D"]
+    e = net.join("E")
+    e.raft.installed(position, configuration)
+    assert [*e.raft.voters] == ["A", "B", "C", "D"]
+    assert e.raft.configuration_at(position.index) == configuration
 
 
 @pytest.mark.parametrize("seed", range(3))

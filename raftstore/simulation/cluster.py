@@ -1,0 +1,118 @@
+"""The members of one simulated cluster: real ones, on machines that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from actors.seams.randomness import seeded_randomness
+from actors.simulation.loop import VirtualLoop
+from actors.simulation.machine import Machine
+from actors.simulation.network import Fabric
+from actors.simulation.trace import Trace
+from raftstore.client import StoreClient
+from raftstore.member import Member
+from raftstore.raft.snapshot import CorruptSnapshot
+from raftstore.raft.wal import CorruptLog
+from raftstore.types import Event
+from raftstore.verify.history import Applied
+
+PEER_PORT, CLIENT_PORT = 1, 2
+_logger = logging.getLogger(__name__)
+
+
+class SimulatedCluster:
+    """Members "A", "B", ... and as many clients as are asked for."""
+
+    def __init__(self, loop: VirtualLoop, seed: int, members: int) -> None:
+        self.loop, self.trace, self.applied = loop, Trace(), Applied()
+        self.fabric = Fabric(loop, seeded_randomness(f"{seed}/network"), self.trace)
+        self.names = [chr(ord("A") + number) for number in range(members)]
+        self.machines = {n: Machine(n, self.fabric, str(seed)) for n in self.names}
+        self.members: dict[str, Member | None] = dict.fromkeys(self.names)
+        self.refusing: dict[str, str] = {}
+        """Members whose disk lost what it had promised to keep: they do not start."""
+        self.violations: list[str] = []
+        self._seed = seed
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [f"{name}:{CLIENT_PORT}" for name in self.names]
+
+    async def start(self, name: str) -> None:
+        """Boot a machine and its member. One that cannot start stays down."""
+        seams = self.machines[name].boot()
+        member = Member()
+        self._observe(name, member)
+        self.members[name] = member
+        try:
+            await member.start(seams, self._config(name))
+        except (CorruptLog, CorruptSnapshot) as error:
+            self.refusing[name] = str(error)
+            self.stop(name, power_loss=True)
+        except OSError as error:
+            _logger.info("%s does not start: %s", name, error)
+            self.stop(name, power_loss=False)
+
+    def stop(self, name: str, *, power_loss: bool) -> None:
+        self.machines[name].kill(power_loss=power_loss)
+        self.members[name] = None
+
+    def is_up(self, name: str) -> bool:
+        member, process = self.members[name], self.machines[name].process
+        return member is not None and not member.failed and process is not None
+
+    @property
+    def leaders(self) -> list[str]:
+        return [n for n, m in self._running() if m._node is not None and m._node.raft.is_leader]
+
+    def _running(self) -> list[tuple[str, Member]]:
+        return [(n, m) for n, m in self.members.items() if m is not None and self.is_up(n)]
+
+    async def client(self, number: int, timeout_s: float) -> StoreClient:
+        machine = Machine(f"c{number}", self.fabric, str(self._seed))
+        client = StoreClient(self.endpoints, timeout_s=timeout_s)
+        await client.start(machine.boot())
+        return client
+
+    def states(self) -> dict[str, tuple[Any, ...]]:
+        """What each running member holds: equal if they have applied the same."""
+        found = {}
+        for name, member in self._running():
+            machine = member._state.machine
+            found[name] = (machine.dump(), list(machine.store.cut()))
+        return found
+
+    async def wait_until_equal(self, timeout_s: float) -> bool:
+        """Whether all running members come to hold the same."""
+        deadline_s = self.loop.time() + timeout_s
+        while self.loop.time() < deadline_s:
+            states = list(self.states().values())
+            if states and all(state == states[0] for state in states):
+                return True
+            await asyncio.sleep(0.5)
+        return False
+
+    def _config(self, name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "peers": {peer: f"{peer}:{PEER_PORT}" for peer in self.names},
+            "client_address": f"{name}:{CLIENT_PORT}",
+            "data_dir": "/data",
+            "snapshot_entries": 100,
+            "keep_entries": 20,
+            "watch_progress_s": 1.0,
+        }
+
+    def _observe(self, name: str, member: Member) -> None:
+        """Hear of every revision that the member applies."""
+        machine = member._state.machine
+        tell = machine._on_revision
+
+        def publish(revision: int, events: Sequence[Event]) -> None:
+            self.applied.add(name, revision, events, self.loop.time())
+            tell(revision, events)
+
+        machine._on_revision = publish

@@ -1,0 +1,202 @@
+"""Which faults happen when: a plan made from the seed before anything runs, and its execution."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actors.seams.randomness import Randomness
+from raftstore.simulation.cluster import SimulatedCluster
+
+KINDS = (
+    "kill", "power_loss", "power_loss_all", "torn_power", "pause", "cut_off", "one_way", "ring",
+    "bridge", "slow", "lossy", "reset", "drift", "jump", "sync_error", "disk_full", "bit_flip",
+)  # fmt: skip
+MAX_DRIFT = 0.005
+
+
+class Fault(NamedTuple):
+    at_s: float
+    kind: str
+    member: str
+    duration_s: float
+
+
+def plan(randomness: Randomness, names: Sequence[str], duration_s: float) -> list[Fault]:
+    """Faults of some kinds only (a swarm), so that seeds differ in character."""
+    kinds = randomness.sample(KINDS, randomness.randint(3, len(KINDS)))
+    faults, now_s = [], randomness.uniform(1.0, 4.0)
+    while now_s < duration_s:
+        lasts_s = randomness.uniform(0.2, 6.0)
+        faults.append(Fault(now_s, randomness.choice(kinds), randomness.choice(names), lasts_s))
+        now_s += randomness.expovariate(1 / 2.5)
+    return faults
+
+
+class Nemesis:
+    """Executes a plan; `heal` ends whatever lasts still."""
+
+    def __init__(self, cluster: SimulatedCluster, randomness: Randomness) -> None:
+        self._cluster, self._randomness = cluster, randomness
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def execute(self, faults: Sequence[Fault]) -> None:
+        for fault in faults:
+            await asyncio.sleep(max(0.0, fault.at_s - self._cluster.loop.time()))
+            self._cluster.trace.add(self._cluster.loop.time(), "fault", *fault)
+            work = getattr(self, f"_{fault.kind}")
+            self._tasks.append(asyncio.create_task(work(fault.member, fault.duration_s)))
+
+    async def heal(self) -> None:
+        """No faults any more, every member that can run runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        cluster = self._cluster
+        cluster.fabric.cut.clear()
+        cluster.fabric.delay_s, cluster.fabric.loss = (0.0002, 0.002), 0.0
+        for name in cluster.names:
+            machine = cluster.machines[name]
+            machine.resume()
+            machine.clock.drift(1.0)
+            machine.operations_left = None
+            machine.disk.full, machine.disk.failing_syncs = False, 0
+            await self._restart(name)
+        cluster.fabric.heal()
+
+    # ---- machines
+
+    async def _restart(self, name: str) -> None:
+        cluster = self._cluster
+        if name not in cluster.refusing and not cluster.is_up(name):
+            cluster.stop(name, power_loss=False)
+            await cluster.start(name)
+
+    async def _kill(self, name: str, duration_s: float) -> None:
+        self._cluster.stop(name, power_loss=False)
+        await asyncio.sleep(duration_s)
+        await self._restart(name)
+
+    async def _power_loss(self, name: str, duration_s: float) -> None:
+        self._cluster.stop(name, power_loss=True)
+        await asyncio.sleep(duration_s)
+        await self._restart(name)
+
+    async def _power_loss_all(self, name: str, duration_s: float) -> None:
+        for each in self._cluster.names:
+            self._cluster.stop(each, power_loss=True)
+        await asyncio.sleep(duration_s / 2)
+        for each in self._cluster.names:
+            await self._restart(each)
+
+    async def _torn_power(self, name: str, duration_s: float) -> None:
+        """Power fails in the middle of work on the disk."""
+        self._cluster.machines[name].operations_left = self._randomness.randint(0, 40)
+        await asyncio.sleep(duration_s)
+        self._cluster.machines[name].operations_left = None
+        await self._restart(name)
+
+    async def _pause(self, name: str, duration_s: float) -> None:
+        machine = self._cluster.machines[name]
+        machine.pause()
+        await asyncio.sleep(duration_s)
+        machine.resume()
+
+    # ---- links
+
+    async def _isolate(self, ways: list[tuple[str, str]], duration_s: float) -> None:
+        fabric = self._cluster.fabric
+        fabric.cut.update(ways)
+        await asyncio.sleep(duration_s)
+        fabric.cut.difference_update(ways)
+        for source, target in ways:
+            fabric.reset_some(source, target, 0.3)
+        fabric.heal()
+
+    async def _cut_off(self, name: str, duration_s: float) -> None:
+        """Clients still reach the member in half of the cases."""
+        others = [n for n in self._cluster.names if n != name]
+        if self._randomness.random() < 0.5:
+            others += [f"c{number}" for number in range(10)]
+        await self._isolate([w for o in others for w in ((o, name), (name, o))], duration_s)
+
+    async def _one_way(self, name: str, duration_s: float) -> None:
+        others = [n for n in self._cluster.names if n != name]
+        incoming = self._randomness.random() < 0.5
+        await self._isolate([(o, name) if incoming else (name, o) for o in others], duration_s)
+
+    async def _ring(self, name: str, duration_s: float) -> None:
+        """Everybody reaches a majority, and everybody another one (with 5 members)."""
+        names = self._cluster.names
+        ways = [(a, b) for a in names for b in names if a != b]
+        if len(names) > 3:
+            steps = {way: (names.index(way[1]) - names.index(way[0])) % len(names) for way in ways}
+            ways = [way for way in ways if 1 < steps[way] < len(names) - 1]
+        else:
+            ways = [way for way in ways if name not in way]
+        await self._isolate(ways, duration_s)
+
+    async def _bridge(self, name: str, duration_s: float) -> None:
+        """Two halves that only one member connects."""
+        others = [n for n in self._cluster.names if n != name]
+        left, right = others[: len(others) // 2], others[len(others) // 2 :]
+        await self._isolate([w for a in left for b in right for w in ((a, b), (b, a))], duration_s)
+
+    async def _slow(self, name: str, duration_s: float) -> None:
+        await self._links((0.01, self._randomness.uniform(0.02, 0.5)), 0.0, duration_s)
+
+    async def _lossy(self, name: str, duration_s: float) -> None:
+        await self._links((0.0002, 0.01), self._randomness.uniform(0.01, 0.3), duration_s)
+
+    async def _links(self, delay_s: tuple[float, float], loss: float, duration_s: float) -> None:
+        fabric = self._cluster.fabric
+        fabric.delay_s, fabric.loss = delay_s, loss
+        await asyncio.sleep(duration_s)
+        fabric.delay_s, fabric.loss = (0.0002, 0.002), 0.0
+
+    async def _reset(self, name: str, duration_s: float) -> None:
+        for other in [*self._cluster.names, *(f"c{number}" for number in range(10))]:
+            self._cluster.fabric.reset_some(name, other, 0.7)
+
+    # ---- clocks
+
+    async def _drift(self, name: str, duration_s: float) -> None:
+        rate = 1.0 + self._randomness.uniform(-MAX_DRIFT, MAX_DRIFT)
+        self._cluster.machines[name].clock.drift(rate)
+
+    async def _jump(self, name: str, duration_s: float) -> None:
+        self._cluster.machines[name].clock.jump(self._randomness.uniform(-1e6, 1e6))
+
+    # ---- disks
+
+    async def _sync_error(self, name: str, duration_s: float) -> None:
+        self._cluster.machines[name].disk.failing_syncs = 1
+        await self._restart_after(name, duration_s)
+
+    async def _disk_full(self, name: str, duration_s: float) -> None:
+        self._cluster.machines[name].disk.full = True
+        await self._restart_after(name, duration_s)
+
+    async def _restart_after(self, name: str, duration_s: float) -> None:
+        await asyncio.sleep(duration_s)
+        disk = self._cluster.machines[name].disk
+        disk.full, disk.failing_syncs = False, 0
+        await self._restart(name)
+
+    async def _bit_flip(self, name: str, duration_s: float) -> None:
+        """Damage what a member has kept; never on so many that no majority is left."""
+        cluster = self._cluster
+        damaged = {*cluster.refusing, name}
+        if len(damaged) > (len(cluster.names) - 1) // 2:
+            return
+        cluster.stop(name, power_loss=True)
+        suffix = self._randomness.choice([".wal", ".snap"])
+        if cluster.machines[name].disk.flip_bit(suffix, TAIL_BYTES) is not None:
+            await cluster.start(name)
+        else:
+            await self._restart(name)
+
+
+TAIL_BYTES = 4096
+"""A flip in the last frame cannot be told from a torn write: outside of what is promised."""
