@@ -202,8 +202,15 @@ class Wal:
         names = [n for n in disk.list(folder) if n.endswith(".wal")]
         for position, name in enumerate(names):
             wal._recover(name, is_last=position == len(names) - 1)
+        wal._make_found_durable()
         wal.durable_index = wal.entries[-1][1] if wal.entries else 0
         return wal
+
+    def _make_found_durable(self) -> None:
+        """A killed process may have left writes and names that only the page cache has."""
+        if self._file is not None:
+            self._file.sync()
+            self._disk.sync_folder(self._folder)
 
     def _recover(self, name: str, is_last: bool) -> None:
         path, number = f"{self._folder}/{name}", int(name.removesuffix(".wal"))

@@ -1,4 +1,4 @@
-"""`python -m raftstore.simulation store --seeds A..B [--members 3|5] [--workers N]`."""
+"""`python -m raftstore.simulation store --seeds A..B`, or `planted`; see docs/simulation.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import partial
 
 import click
 
+from raftstore.simulation.planted import PLANTED
+from raftstore.simulation.planted import planted as plant
 from raftstore.simulation.run import Report, run_seed
 
 
@@ -28,6 +30,27 @@ def store(seeds: str, members: int, workers: int) -> None:
         failed = sum(map(_tell, pool.map(partial(run_seed, members=members), numbers)))
     click.echo(f"{len(numbers)} seeds, {failed} with violations")
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.option("--seeds", default=200, show_default=True, help="how many to try for each bug")
+@click.option("--only", default="", help="the name of one bug")
+@click.option("--members", default=3, type=click.Choice([3, 5]), show_default=True)
+def planted(seeds: int, only: str, members: int) -> None:
+    """Plant bugs, one at a time; status 1 if one is not found."""
+    missed = sum(not _find(name, seeds, members) for name in ([only] if only else PLANTED))
+    sys.exit(1 if missed else 0)
+
+
+def _find(name: str, seeds: int, members: int) -> bool:
+    with plant(name):
+        for seed in range(1, seeds + 1):
+            report = run_seed(seed, members)
+            if report.violations:
+                click.echo(f"{name}: found by seed {seed}: {report.violations[0][:200]}")
+                return True
+    click.echo(f"{name}: NOT FOUND in {seeds} seeds")
+    return False
 
 
 def _tell(report: Report) -> bool:

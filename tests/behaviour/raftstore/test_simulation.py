@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from raftstore.simulation.planted import planted
 from raftstore.simulation.run import run_seed
 
 SMOKE_SEEDS = range(1, 51)
@@ -35,3 +36,9 @@ def test_a_seed_gives_the_same_trace_whatever_the_hash_seed_is() -> None:
     ]
     assert hashes[0] == hashes[1]
     assert len(hashes[0].strip()) == 32
+
+
+@pytest.mark.parametrize("name", ["lost watch event", "sessions do not deduplicate"])
+def test_a_planted_bug_is_found(name: str) -> None:
+    with planted(name):
+        assert any(run_seed(seed).violations for seed in range(1, 6))
