@@ -8,8 +8,8 @@ from typing import Any
 from unittest import mock
 
 from raftstore import client, watch, wire
-from raftstore.member import Member
 from raftstore.errors import Unavailable
+from raftstore.member import Member
 from raftstore.mvcc import key_index, machine, sessions, store
 from raftstore.raft import consensus, node, wal
 from raftstore.state import ReplicatedState
