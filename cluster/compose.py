@@ -31,6 +31,7 @@ MODULES = (
 
 DOMAIN = "cluster.local"
 CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 10250, 53
+ETCD_PORT = 12379
 
 
 def ray_address(network: int) -> str:
@@ -49,6 +50,8 @@ class Shape:
     schedulers: int = 2
     controller_managers: int = 2
     nodes: int = 3
+    etcd: bool = False
+    """Whether members serve etcd's protocol too."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,6 +103,12 @@ class Layout:
     def api_urls(self) -> list[str]:
         return [f"https://{api.address}:{API_PORT}" for api in self.api_servers]
 
+    @property
+    def etcd_urls(self) -> list[str]:
+        """Where the members' gateways are, if they have any."""
+        members = self.members
+        return [f"https://{store_address(members, one, ETCD_PORT)}" for one in members]
+
 
 def layout(shape: Shape, machines: Sequence[Machine]) -> Layout:
     """On one machine every instance has a loopback address of its own; on several, their own."""
@@ -140,6 +149,8 @@ class Plan:
     actors: tuple[ActorSpec, ...]
     authority: KeyPair
     admin: KeyPair
+    etcd_client: KeyPair
+    """Of the user root, for clients of the members' gateways."""
 
 
 class _Wiring:
@@ -204,8 +215,22 @@ class _Wiring:
             "peers": {peer.name: store_address(peers, peer, PEER_PORT) for peer in peers},
             "tls": tls,
         }
-        component = ComponentSpec("raftstore.member:Member", config)
-        return self._spec(member, "store", [component], files)
+        components = [ComponentSpec("raftstore.member:Member", config)]
+        if self._shape.etcd:
+            components.append(self._gateway(member, tls))
+        return self._spec(member, "store", components, files)
+
+    def _gateway(self, member: Placed, tls: dict[str, str]) -> ComponentSpec:
+        peers = self._layout.members
+        config = {
+            "address": store_address(peers, member, ETCD_PORT),
+            "endpoints": [store_address(peers, peer, CLIENT_PORT) for peer in peers],
+            "member": store_address(peers, member, CLIENT_PORT),
+            "client_urls": dict(zip((p.name for p in peers), self._layout.etcd_urls, strict=True)),
+            "tls": tls,
+            "store_tls": tls,
+        }
+        return ComponentSpec("raftstore.gateway.server:Gateway", config)
 
     def _api_server(self, server: Placed) -> ActorSpec:
         first_service = f"127.{self._shape.network + 1}.0.1"
@@ -312,4 +337,6 @@ def plan(shape: Shape, machines: Sequence[Machine]) -> Plan:
     authority = Authority.create(f"raykube-{shape.name}-ca")
     placed = layout(shape, machines)
     admin = authority.issue("kubernetes-admin", ["system:masters"])
-    return Plan(placed, _Wiring(shape, placed, authority).actors(), authority.pair, admin)
+    etcd_client = authority.issue("root", ["raykube:store"])
+    actors = _Wiring(shape, placed, authority).actors()
+    return Plan(placed, actors, authority.pair, admin, etcd_client)

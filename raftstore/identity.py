@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import pathlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -25,7 +26,13 @@ def own_organizations(files: Mapping[str, str] | None) -> Organizations:
     """Organizations (O) in a member's own certificate; empty without TLS, or if it names none."""
     if not files:
         return frozenset()
-    certificate = x509.load_pem_x509_certificate(pathlib.Path(files["cert"]).read_bytes())
+    return organizations(pathlib.Path(files["cert"]).read_bytes())
+
+
+@lru_cache(maxsize=1000)
+def organizations(pem: bytes) -> Organizations:
+    """Those that a certificate names."""
+    certificate = x509.load_pem_x509_certificate(pem)
     names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return frozenset(str(name.value) for name in names)
 

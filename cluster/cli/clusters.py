@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cluster.cli.errors import EXISTS, NO_CLUSTER, USAGE, CommandError
 from cluster.compose import Shape, ray_address
@@ -32,7 +33,7 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in home().glob("*/cluster.json"))
 
 
-def create(name: str, **counts: int) -> Shape:
+def create(name: str, **counts: Any) -> Shape:
     """Reserve a name and two /16s of 127.0.0.0/8, and make the folder. Raises CommandError."""
     if not NAME.fullmatch(name):
         raise CommandError(

@@ -56,6 +56,8 @@ def cli() -> None:
               help="Members of the store (the etcd role).")  # fmt: skip
 @click.option("--nodes", type=click.IntRange(0, 200), default=3, show_default=True)
 @click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
+@click.option("--etcd", is_flag=True,
+              help="Serve the store by etcd's protocol too, for etcdctl.")  # fmt: skip
 @click.option("--wait", type=Seconds(), default="60s", show_default=True,
               help="How long to wait until everything is ready; 0 does not wait.")  # fmt: skip
 @click.option("--ray-address", default="", metavar="ADDRESS",

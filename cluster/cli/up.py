@@ -21,6 +21,7 @@ def run(
     members: int,
     nodes: int,
     api_servers: int,
+    etcd: bool,
     wait: float,
     ray_address: str,
     kubeconfig: str,
@@ -29,7 +30,7 @@ def run(
 ) -> None:
     """Start the cluster, or leave nothing behind. Raises CommandError."""
     progress = Progress(quiet=quiet)
-    shape = clusters.create(name, members=members, nodes=nodes, api_servers=api_servers)
+    shape = clusters.create(name, members=members, nodes=nodes, api_servers=api_servers, etcd=etcd)
     target = Path(kubeconfig) if kubeconfig else None
     try:
         _start(shape, ray_address, progress)
@@ -90,7 +91,25 @@ def _save(shape: compose.Shape, plan: compose.Plan, ray_address: str) -> None:
     )
     kubeconfig.write(Path(shape.path("kubeconfig")), config)
     Path(shape.path("ray-address")).write_text(ray_address)
+    if shape.etcd:
+        _save_etcd_client(shape, plan)
     Path(shape.path("actors")).write_text("\n".join(actor.name for actor in plan.actors))
+
+
+def _save_etcd_client(shape: compose.Shape, plan: compose.Plan) -> None:
+    """What etcdctl reads from the environment: `. FOLDER/etcd.env`."""
+    files = {
+        "ETCDCTL_CACERT": ("ca.crt", plan.authority.certificate),
+        "ETCDCTL_CERT": ("etcd-client.crt", plan.etcd_client.certificate),
+        "ETCDCTL_KEY": ("etcd-client.key", plan.etcd_client.key),
+    }
+    lines = [f"export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={','.join(plan.layout.etcd_urls)}"]
+    for variable, (file_name, content) in files.items():
+        path = Path(shape.path("pki", file_name))
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+        lines.append(f"export {variable}={path}")
+    Path(shape.path("etcd.env")).write_text("\n".join(lines) + "\n")
 
 
 def _write_kubeconfig(shape: compose.Shape, target: Path | None) -> None:
@@ -148,3 +167,5 @@ def _greet(shape: compose.Shape, target: Path | None, progress: Progress) -> Non
     option = f" --kubeconfig {target}" if target else ""
     context = "" if target else f" --context {kubeconfig.context_name(shape.name)}"
     progress.say(f"  kubectl{option}{context} get nodes")
+    if shape.etcd:
+        progress.say(f"  . {shape.path('etcd.env')} && etcdctl member list")

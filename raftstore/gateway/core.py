@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -13,8 +12,15 @@ from actors.seams import Seams
 from raftstore import passwords, tokens, wire
 from raftstore.client import StoreClient
 from raftstore.endpoint import MemberClient
-from raftstore.errors import AuthFailed, AuthNotEnabled, InvalidAuthToken, UserNotFound
+from raftstore.errors import (
+    AuthFailed,
+    AuthNotEnabled,
+    InvalidAuthToken,
+    PermissionDenied,
+    UserNotFound,
+)
 from raftstore.gateway import protocol_pb2 as pb
+from raftstore.identity import Organizations, organizations
 from raftstore.mvcc import txn
 from raftstore.tokens import Token
 from raftstore.types import MemberStatus, Op, Range, Txn
@@ -53,10 +59,10 @@ class Core:
     """`local`: the member that this gateway stands for."""
 
     def __init__(
-        self, seams: Seams, store: StoreClient, local: MemberClient, names: Mapping[str, Any]
+        self, seams: Seams, store: StoreClient, local: MemberClient, allowed: Organizations
     ) -> None:
-        self.seams, self.store, self.local = seams, store, local
-        self.cluster_id, self.member_id = names["cluster_id"], names["member_id"]
+        self.seams, self.store, self.local, self._allowed = seams, store, local, allowed
+        self._cluster_id = self._member_id = 0
         self._auth = AuthKey()
         self._revision = 0
         self._term = 0
@@ -86,8 +92,8 @@ class Core:
         """`revision` 0: the newest that this gateway knows of."""
         self._revision = max(self._revision, revision)
         return pb.ResponseHeader(
-            cluster_id=self.cluster_id,
-            member_id=self.member_id,
+            cluster_id=self._cluster_id,
+            member_id=self._member_id,
             revision=revision or self._revision,
             raft_term=self._term,
         )
@@ -95,6 +101,10 @@ class Core:
     async def status(self) -> MemberStatus:
         """Of the local member. Raises Unavailable."""
         status = await self.local.status()
+        self._member_id = status.member_id
+        if not self._cluster_id:
+            members = await self.store.member_list(linearizable=False)
+            self._cluster_id = members.cluster_id
         self._revision = max(self._revision, status.revision)
         self._term = max(self._term, status.term)
         return status
@@ -102,13 +112,22 @@ class Core:
     # ---- who asks
 
     async def identify(self, context: grpc.aio.ServicerContext) -> Asker:
-        """By token, else by the common name of the client's certificate. Raises AuthError."""
+        """By token, else by the common name of the client's certificate. Raises AuthError.
+
+        A certificate must be of one of the store's organizations, as for the store itself.
+        """
+        peer = context.auth_context()
+        by_certificate = "x509_pem_cert" in peer
+        if by_certificate and not self._is_allowed(peer["x509_pem_cert"][0]):
+            raise PermissionDenied("the certificate is not of the store's users")
         for name, value in context.invocation_metadata() or ():
             if name in ("token", "authorization") and value:
                 return await self._owner(str(value))
-        peer = context.auth_context()
         names = peer.get("x509_common_name", [b""])
-        return Asker(names[0].decode(), BY_CERTIFICATE) if "x509_pem_cert" in peer else Asker()
+        return Asker(names[0].decode(), BY_CERTIFICATE) if by_certificate else Asker()
+
+    def _is_allowed(self, pem: bytes) -> bool:
+        return not self._allowed or bool(self._allowed & organizations(pem))
 
     async def _owner(self, text: str) -> Asker:
         try:
@@ -135,8 +154,3 @@ class Core:
             raise AuthFailed("no such user or another password")
         expires_s = int(self.seams.clock.wall()) + tokens.TTL_S
         return tokens.sign(Token(name, revision, expires_s), secret)
-
-
-def number_of(name: str) -> int:
-    """An id, of 64 bits, for what has only a name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])

@@ -9,16 +9,20 @@ from typing import Any
 
 import msgpack
 
-from raftstore.errors import InvalidRequest
+from raftstore.errors import InvalidRequest, MemberNotFound
 from raftstore.gateway import protocol_pb2 as pb
 from raftstore.gateway.calls import Calls
-from raftstore.gateway.core import LATEST_VERSION, Asker, Core, number_of
+from raftstore.gateway.core import LATEST_VERSION, Asker, Core
 from raftstore.types import AlarmKind
 from raftstore.wire import Kind
 
 ALARMS: dict[int, AlarmKind] = {pb.NOSPACE: "nospace", pb.CORRUPT: "corrupt"}
 ALARM_NUMBERS: dict[str, Any] = {kind: number for number, kind in ALARMS.items()}
 _logger = logging.getLogger(__name__)
+
+
+class BadTransferee(InvalidRequest):
+    """Leadership cannot be handed to this member."""
 
 
 class Maintenance:
@@ -35,6 +39,7 @@ class Maintenance:
             "Defragment": unary(pb.Nothing, self.defragment),
             "Hash": unary(pb.Nothing, self.hash),
             "HashKV": unary(pb.HashKVRequest, self.hash_kv),
+            "MoveLeader": unary(pb.MoveLeaderRequest, self.move_leader),
             "Snapshot": self._calls.server_stream(pb.Nothing, self.snapshot),
         }
 
@@ -70,7 +75,7 @@ class Maintenance:
             version=LATEST_VERSION,
             dbSize=status.db_size_bytes,
             dbSizeInUse=status.db_size_bytes,
-            leader=number_of(status.leader) if status.leader else 0,
+            leader=status.leader_id,
             raftIndex=status.raft_index,
             raftTerm=status.term,
             raftAppliedIndex=status.applied_index,
@@ -95,6 +100,14 @@ class Maintenance:
             hash=hashed.hash,
             compact_revision=hashed.compact_revision,
         )
+
+    async def move_leader(self, request: Any, asker: Asker) -> Any:
+        await self._administrator(asker)
+        try:
+            await self._core.store.move_leader(request.targetID)
+        except MemberNotFound as error:
+            raise BadTransferee("no voting member has this id") from error
+        return pb.HeaderOnly(header=self._core.header())
 
     async def snapshot(self, request: Any, asker: Asker) -> AsyncIterator[Any]:
         """A backup in the store's own form, and its SHA-256 at the end as in etcd's."""
@@ -122,20 +135,22 @@ def _concerns(request: Any, alarm: Sequence[Any]) -> bool:
 class Cluster:
     name = "etcdserverpb.Cluster"
 
-    def __init__(self, core: Core, calls: Calls, members: Sequence[Mapping[str, Any]]) -> None:
-        self._core, self._calls, self._members = core, calls, members
+    def __init__(self, core: Core, calls: Calls, client_urls: Mapping[str, str]) -> None:
+        self._core, self._calls, self._client_urls = core, calls, client_urls
 
     def methods(self) -> Mapping[str, Any]:
         return {"MemberList": self._calls.unary(pb.MemberListRequest, self.list)}
 
     async def list(self, request: Any, asker: Asker) -> Any:
+        known = await self._core.store.member_list()
         members = [
             pb.Member(
-                ID=number_of(member["name"]),
-                name=member["name"],
-                peerURLs=[member["peer_url"]],
-                clientURLs=[member["client_url"]],
+                ID=member.id,
+                name=member.name,
+                peerURLs=[f"http://{address}" for address in member.peer_addresses],
+                clientURLs=[url for url in (self._client_urls.get(member.name),) if url],
+                isLearner=member.learner,
             )
-            for member in sorted(self._members, key=lambda member: number_of(member["name"]))
+            for member in sorted(known.members)
         ]
         return pb.MembersResponse(header=self._core.header(), members=members)

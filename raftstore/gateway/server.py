@@ -1,10 +1,10 @@
 """`Gateway`: the etcd protocol of one member, as a component.
 
-Config: `{name, address, endpoints, member, members, tls, store_tls}`. `address`: host:port to
+Config: `{address, endpoints, member, client_urls, tls, store_tls}`. `address`: host:port to
 serve at; `endpoints`: client addresses of all members; `member`: that of the member that this
-gateway stands for; `members`: `[{name, peer_url, client_url}]` of the whole cluster; `tls`:
-`{ca, cert, key}` files of this server or null (with a CA, clients must present a certificate that
-it signed); `store_tls`: the files of the links to the members.
+gateway stands for; `client_urls`: name to URL for the gateways of all members; `tls`: `{ca, cert,
+key}` files of this server or null (then clients must present a certificate that the CA signed, of
+an organization of this server's own); `store_tls`: the files of the links to the members.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from raftstore.client import StoreClient
 from raftstore.errors import Unavailable
 from raftstore.gateway.calls import MAX_REQUEST_BYTES, Calls
 from raftstore.gateway.coordination import Elections, Locks
-from raftstore.gateway.core import Core, number_of
+from raftstore.gateway.core import Core
 from raftstore.gateway.keys import Keys
 from raftstore.gateway.leases import Leases
 from raftstore.gateway.maintenance import Cluster, Maintenance
 from raftstore.gateway.users import Users
 from raftstore.gateway.watches import Watches
+from raftstore.identity import own_organizations
 
 TIMEOUT_S = 7.0
 """How long a request waits for a leader: etcd's 5 s and two election timeouts."""
@@ -65,7 +66,8 @@ class Gateway:
         self._store = StoreClient(config["endpoints"], config.get("store_tls"), TIMEOUT_S)
         await self._store.start(seams)
         self._local = self._store.member(config["member"], TIMEOUT_S)
-        self._core = Core(seams, self._store, self._local, _numbers(config))
+        allowed = own_organizations(config.get("tls"))
+        self._core = Core(seams, self._store, self._local, allowed)
         self._server = grpc.aio.server(options=_OPTIONS)
         for service in self._services(config):
             handler = grpc.method_handlers_generic_handler(service.name, dict(service.methods()))
@@ -78,7 +80,7 @@ class Gateway:
     def _services(self, config: Config) -> list[Any]:
         core, calls = self._core, Calls(self._core)
         plain = [Keys, Watches, Leases, Maintenance, Users, Locks, Elections]
-        return [*(kind(core, calls) for kind in plain), Cluster(core, calls, config["members"])]
+        return [*(kind(core, calls) for kind in plain), Cluster(core, calls, config["client_urls"])]
 
     def _listen(self, config: Config) -> None:
         assert self._server is not None
@@ -121,14 +123,6 @@ class Gateway:
         return Health(
             ready, "serving" if ready else "its member does not answer, or knows no leader"
         )
-
-
-def _numbers(config: Config) -> dict[str, int]:
-    names = sorted(member["name"] for member in config["members"])
-    return {
-        "cluster_id": number_of(",".join(names)),
-        "member_id": number_of(config["name"]),
-    }
 
 
 def _credentials(files: Mapping[str, str]) -> grpc.ServerCredentials:

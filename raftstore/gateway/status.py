@@ -29,6 +29,7 @@ _TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
     errors.LeaseNotFound: (StatusCode.NOT_FOUND, "requested lease not found"),
     errors.LeaseExists: (StatusCode.FAILED_PRECONDITION, "lease already exists"),
     errors.LeaseTtlTooLarge: (StatusCode.OUT_OF_RANGE, "too large lease TTL"),
+    errors.MemberNotFound: (StatusCode.NOT_FOUND, "member not found"),
     errors.RequestTooLarge: (StatusCode.INVALID_ARGUMENT, "request is too large"),
     errors.RootUserMissing: (StatusCode.FAILED_PRECONDITION, "root user does not exist"),
     errors.RootRoleMissing: (

@@ -85,7 +85,7 @@ class Workload:
         stream = client.watch(
             b"key/", b"key0", start_revision=watched.start, prev_kv=watched.prev_kv
         )
-        async with aclosing(stream) as batches:  # type: ignore[type-var]
+        async with aclosing(stream) as batches:
             async for batch in batches:
                 watched.batches.append(batch)
 

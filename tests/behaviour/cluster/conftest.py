@@ -25,7 +25,14 @@ def cluster() -> Iterator[Cluster]:
     running = Cluster("test", home, f"{home}/kubeconfig")
     begun = time.monotonic()
     started = running.raykube(
-        "up", "--kubeconfig", running.kubeconfig, "--wait", "120s", "--retain", check=False
+        "up",
+        "--etcd",
+        "--kubeconfig",
+        running.kubeconfig,
+        "--wait",
+        "120s",
+        "--retain",
+        check=False,
     )
     print(f"\nraykube up took {time.monotonic() - begun:.1f} s\n{started.stderr}")
     try:

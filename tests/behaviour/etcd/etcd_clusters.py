@@ -97,18 +97,14 @@ class OwnCluster:
 
     def __init__(self, folder: pathlib.Path, tls: Mapping[str, str]) -> None:
         self.endpoints = free_addresses(3)
-        members = [
-            {"name": name, "peer_url": f"http://{endpoint}", "client_url": f"https://{endpoint}"}
-            for name, endpoint in zip(NAMES, self.endpoints, strict=True)
-        ]
+        urls = {n: f"https://{e}" for n, e in zip(NAMES, self.endpoints, strict=True)}
         self.processes = StoreProcesses(folder, 3)
         for name, address, own in zip(NAMES, self.endpoints, self.processes.endpoints, strict=True):
             gateway = {
-                "name": name,
                 "address": address,
                 "endpoints": self.processes.endpoints,
                 "member": own,
-                "members": members,
+                "client_urls": urls,
                 "tls": dict(tls),
             }
             self.processes.configure(name, gateway=gateway)

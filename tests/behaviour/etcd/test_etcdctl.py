@@ -254,6 +254,18 @@ def test_members_agree_on_their_hashes(both: tuple[Ctl, Ctl]) -> None:
     assert len(hashed) == 3
 
 
+def test_leadership_moves_to_the_member_that_is_named(both: tuple[Ctl, Ctl]) -> None:
+    for ctl in both:
+        statuses = json.loads(ctl("endpoint", "status", "-w", "json").out)
+        leader = statuses[0]["Status"]["leader"]
+        ids = [entry["Status"]["header"]["member_id"] for entry in statuses]
+        target = next(member for member in ids if member != leader)
+        assert ctl("move-leader", f"{target:x}").code == 0
+        statuses = json.loads(ctl("endpoint", "status", "-w", "json").out)
+        assert target in [entry["Status"]["leader"] for entry in statuses]
+        assert ctl("move-leader", "1234567").code != 0
+
+
 def test_users_and_roles_are_those_of_etcd(both: tuple[Ctl, Ctl]) -> None:
     """Last, for nobody else can speak to the clusters meanwhile."""
     root, ann = "--user=root:r ", "--user=ann:a "
