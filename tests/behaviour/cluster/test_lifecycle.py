@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cluster_commands import Cluster
+from cluster_commands import Cluster, run
 
 from actors.hosts import ray_head
 
@@ -108,3 +109,20 @@ def test_status_kubeconfig_and_logs_answer_without_ray(cluster):
     unknown = cluster.raykube("logs", "nothing", check=False)
     assert unknown.returncode == 1
     assert "there are: api-server-0" in unknown.stderr
+
+
+@pytest.mark.skipif(not shutil.which("etcdctl"), reason="needs etcdctl (Debian's etcd-client)")
+def test_etcdctl_reads_the_store_of_a_cluster_that_was_asked_to_speak_etcd(cluster):
+    lines = (cluster.folder / "etcd.env").read_text().splitlines()
+    words = " ".join(line.removeprefix("export ") for line in lines).split()
+    environment = {**os.environ, **dict(word.split("=", 1) for word in words)}
+
+    def etcdctl(*arguments: str) -> str:
+        return run(["etcdctl", *arguments], environment, check=True, timeout_s=60).stdout
+
+    cluster.kubectl("create", "configmap", "seen-by-etcd")
+    key = "/registry/configmaps/default/seen-by-etcd"
+    assert etcdctl("get", key, "--keys-only").strip() == key
+    assert len(etcdctl("member", "list").splitlines()) == 3
+    cluster.kubectl("delete", "configmap", "seen-by-etcd")
+    assert etcdctl("get", key) == ""
