@@ -14,6 +14,7 @@ from actors.simulation.network import Fabric
 from actors.simulation.trace import Trace
 from raftstore.client import StoreClient
 from raftstore.member import Member
+from raftstore.raft.consensus import SafetyViolation
 from raftstore.raft.snapshot import CorruptSnapshot
 from raftstore.raft.wal import CorruptLog
 from raftstore.types import Event
@@ -57,8 +58,15 @@ class SimulatedCluster:
             self.stop(name, power_loss=False)
 
     def stop(self, name: str, *, power_loss: bool) -> None:
+        self.examine(name)
         self.machines[name].kill(power_loss=power_loss)
         self.members[name] = None
+
+    def examine(self, name: str) -> None:
+        """A disk may stop a member; that a rule of Raft was broken, never."""
+        member = self.members[name]
+        if member is not None and isinstance(member._failure, SafetyViolation):
+            self.violations.append(f"{name} stopped: {member._failure}")
 
     def is_up(self, name: str) -> bool:
         member, process = self.members[name], self.machines[name].process

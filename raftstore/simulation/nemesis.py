@@ -10,10 +10,12 @@ from actors.seams.randomness import Randomness
 from raftstore.simulation.cluster import SimulatedCluster
 
 KINDS = (
-    "kill", "power_loss", "power_loss_all", "torn_power", "pause", "cut_off", "one_way", "ring",
-    "bridge", "slow", "lossy", "reset", "drift", "jump", "sync_error", "disk_full", "bit_flip",
+    "kill", "power_loss", "power_loss_all", "torn_power", "last_copies", "pause",
+    "cut_off", "one_way", "ring", "bridge", "slow", "lossy", "reset",
+    "drift", "jump", "sync_error", "disk_full", "bit_flip",
 )  # fmt: skip
 MAX_DRIFT = 0.005
+MAX_CLIENTS = 10
 
 
 class Fault(NamedTuple):
@@ -97,6 +99,31 @@ class Nemesis:
         self._cluster.machines[name].operations_left = None
         await self._restart(name)
 
+    async def _last_copies(self, name: str, duration_s: float) -> None:
+        """Whoever acknowledges loses power in its next sync; later only such copies are left.
+
+        A minority lags, a minority is lost with the leader: the rest must know all.
+        """
+        cluster = self._cluster
+        leader = next(iter(cluster.leaders), name)
+        followers = [n for n in cluster.names if n != leader]
+        self._randomness.shuffle(followers)
+        half = len(followers) // 2
+        lagging, syncing = followers[:half], followers[half:]
+        ways = [w for a in lagging for b in cluster.names if a != b for w in ((a, b), (b, a))]
+        cut = asyncio.create_task(self._isolate(ways, 0.6))
+        await asyncio.sleep(0.3)
+        for each in syncing:
+            cluster.machines[each].operations_left = self._randomness.randint(0, 3)
+        await asyncio.sleep(0.3)
+        cluster.stop(leader, power_loss=True)
+        await cut
+        for each in syncing:
+            cluster.machines[each].operations_left = None
+            await self._restart(each)
+        await asyncio.sleep(4.0)
+        await self._restart(leader)
+
     async def _pause(self, name: str, duration_s: float) -> None:
         machine = self._cluster.machines[name]
         machine.pause()
@@ -115,10 +142,10 @@ class Nemesis:
         fabric.heal()
 
     async def _cut_off(self, name: str, duration_s: float) -> None:
-        """Clients still reach the member in half of the cases."""
+        """Some clients still reach the member: often it leads, and would answer them."""
+        name = next(iter(self._cluster.leaders), name) if self._randomness.random() < 0.7 else name
         others = [n for n in self._cluster.names if n != name]
-        if self._randomness.random() < 0.5:
-            others += [f"c{number}" for number in range(10)]
+        others += [f"c{n}" for n in range(MAX_CLIENTS) if self._randomness.random() < 0.5]
         await self._isolate([w for o in others for w in ((o, name), (name, o))], duration_s)
 
     async def _one_way(self, name: str, duration_s: float) -> None:
@@ -156,7 +183,7 @@ class Nemesis:
         fabric.delay_s, fabric.loss = (0.0002, 0.002), 0.0
 
     async def _reset(self, name: str, duration_s: float) -> None:
-        for other in [*self._cluster.names, *(f"c{number}" for number in range(10))]:
+        for other in [*self._cluster.names, *(f"c{number}" for number in range(MAX_CLIENTS))]:
             self._cluster.fabric.reset_some(name, other, 0.7)
 
     # ---- clocks

@@ -78,6 +78,8 @@ async def _run(loop: VirtualLoop, seed: int, members: int) -> Report:
     for client in clients:
         await client.stop()
     equal = await cluster.wait_until_equal(10.0)
+    for name in cluster.names:
+        cluster.examine(name)
     violations = [*crashed, *workload.broken, *cluster.violations]
     if not equal:
         violations.append("members that run do not come to hold the same state")
