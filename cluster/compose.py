@@ -104,6 +104,11 @@ class Layout:
         return [f"https://{api.address}:{API_PORT}" for api in self.api_servers]
 
     @property
+    def store_endpoints(self) -> list[str]:
+        """Client addresses of the store's members."""
+        return [store_address(self.members, one, CLIENT_PORT) for one in self.members]
+
+    @property
     def etcd_urls(self) -> list[str]:
         """Where the members' gateways are, if they have any."""
         members = self.members
@@ -149,8 +154,8 @@ class Plan:
     actors: tuple[ActorSpec, ...]
     authority: KeyPair
     admin: KeyPair
-    etcd_client: KeyPair
-    """Of the user root, for clients of the members' gateways."""
+    store_client: KeyPair
+    """Of the user root, for clients of the members and of their gateways."""
 
 
 class _Wiring:
@@ -224,7 +229,7 @@ class _Wiring:
         peers = self._layout.members
         config = {
             "address": store_address(peers, member, ETCD_PORT),
-            "endpoints": [store_address(peers, peer, CLIENT_PORT) for peer in peers],
+            "endpoints": self._layout.store_endpoints,
             "member": store_address(peers, member, CLIENT_PORT),
             "client_urls": dict(zip((p.name for p in peers), self._layout.etcd_urls, strict=True)),
             "tls": tls,
@@ -249,12 +254,11 @@ class _Wiring:
             f"{server.name}-store-client",
             self._authority.issue("raykube:api-server", ["raykube:store"]),
         )
-        members = self._layout.members
         config = {
             "name": server.name,
             "address": f"{server.address}:{API_PORT}",
             "advertise_address": server.address,
-            "store": [store_address(members, member, CLIENT_PORT) for member in members],
+            "store": self._layout.store_endpoints,
             "store_tls": store_tls,
             "tls": tls,
             "kubelet_tls": kubelet_tls,
@@ -337,6 +341,6 @@ def plan(shape: Shape, machines: Sequence[Machine]) -> Plan:
     authority = Authority.create(f"raykube-{shape.name}-ca")
     placed = layout(shape, machines)
     admin = authority.issue("kubernetes-admin", ["system:masters"])
-    etcd_client = authority.issue("root", ["raykube:store"])
+    store_client = authority.issue("root", ["raykube:store"])
     actors = _Wiring(shape, placed, authority).actors()
-    return Plan(placed, actors, authority.pair, admin, etcd_client)
+    return Plan(placed, actors, authority.pair, admin, store_client)

@@ -10,6 +10,7 @@ import click
 
 from actors import discovery
 from cluster.cli import clusters
+from cluster.cli.tables import lines
 
 COLUMNS = ("COMPONENT", "KIND", "READY", "PHASE", "RESTARTS", "PID", "ADDRESS", "DETAIL")
 
@@ -23,11 +24,7 @@ def run(name: str, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(picture, indent=2, sort_keys=True))
         return
-    rows = [COLUMNS, *(_row(component, entry) for component, entry in picture.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("   ".join(cells).rstrip())
+    click.echo(lines([COLUMNS, *(_row(component, entry) for component, entry in picture.items())]))
 
 
 def _row(component: str, entry: dict[str, Any]) -> tuple[str, ...]:

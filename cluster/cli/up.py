@@ -91,24 +91,35 @@ def _save(shape: compose.Shape, plan: compose.Plan, ray_address: str) -> None:
     )
     kubeconfig.write(Path(shape.path("kubeconfig")), config)
     Path(shape.path("ray-address")).write_text(ray_address)
+    _save_store_client(shape, plan)
     if shape.etcd:
-        _save_etcd_client(shape, plan)
+        _save_etcd_environment(shape, plan)
     Path(shape.path("actors")).write_text("\n".join(actor.name for actor in plan.actors))
 
 
-def _save_etcd_client(shape: compose.Shape, plan: compose.Plan) -> None:
-    """What etcdctl reads from the environment: `. FOLDER/etcd.env`."""
-    files = {
-        "ETCDCTL_CACERT": ("ca.crt", plan.authority.certificate),
-        "ETCDCTL_CERT": ("etcd-client.crt", plan.etcd_client.certificate),
-        "ETCDCTL_KEY": ("etcd-client.key", plan.etcd_client.key),
+def _save_store_client(shape: compose.Shape, plan: compose.Plan) -> None:
+    """What `raykube store` and etcdctl reach the store with."""
+    contents = {
+        "ca.crt": plan.authority.certificate,
+        "store-client.crt": plan.store_client.certificate,
+        "store-client.key": plan.store_client.key,
     }
-    lines = [f"export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={','.join(plan.layout.etcd_urls)}"]
-    for variable, (file_name, content) in files.items():
+    for file_name, content in contents.items():
         path = Path(shape.path("pki", file_name))
         path.touch(mode=0o600)
         path.write_bytes(content)
-        lines.append(f"export {variable}={path}")
+    Path(shape.path("store-endpoints")).write_text("\n".join(plan.layout.store_endpoints))
+
+
+def _save_etcd_environment(shape: compose.Shape, plan: compose.Plan) -> None:
+    """What etcdctl reads from the environment: `. FOLDER/etcd.env`."""
+    files = {
+        "ETCDCTL_CACERT": "ca.crt",
+        "ETCDCTL_CERT": "store-client.crt",
+        "ETCDCTL_KEY": "store-client.key",
+    }
+    lines = [f"export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={','.join(plan.layout.etcd_urls)}"]
+    lines += [f"export {name}={shape.path('pki', file)}" for name, file in files.items()]
     Path(shape.path("etcd.env")).write_text("\n".join(lines) + "\n")
 
 
