@@ -1,7 +1,7 @@
 """A disk in memory that forgets, tears, fails and fills up. Pure: faults come from a generator.
 
 What a write did is durable only after `sync`, what a name is only after `sync_folder`. A power
-loss keeps an arbitrary part of the rest: whole writes, single sectors, half a sector.
+loss keeps an arbitrary part of the rest, in whole sectors and in any order.
 """
 
 from __future__ import annotations
@@ -172,18 +172,17 @@ class MemoryDisk:
         for inode in self._names.values():
             self._lose(inode)
 
-    def flip_bit(self, suffix: str, skip_tail_bytes: int) -> str | None:
-        """Damage a durable file named like `suffix`, but not its last bytes; its path.
+    def flip_bit(self, suffix: str) -> str | None:
+        """Damage what a file named like `suffix` holds durably; its path.
 
         For a machine that is off: what was not synced is gone, too.
         """
         files = [(p, i) for p, i in sorted(self._names.items()) if p.endswith(suffix)]
-        files = [(p, i) for p, i in files if len(i.durable.data.rstrip(b"\0")) > skip_tail_bytes]
+        files = [(p, i) for p, i in files if any(i.durable.data)]
         if not files:
             return None
         path, inode = self._randomness.choice(files)
-        end = len(inode.durable.data.rstrip(b"\0")) - skip_tail_bytes
-        position = self._randomness.randrange(end)
+        position = self._randomness.randrange(len(inode.durable.data.rstrip(b"\0")))
         inode.durable.data[position] ^= 1 << self._randomness.randrange(8)
         inode.live, inode.pending = inode.durable.copy(), []
         return path
@@ -201,13 +200,11 @@ class MemoryDisk:
         inode.live = inode.durable.copy()
 
     def _tear(self, image: _Image, offset: int, data: bytes) -> None:
-        """Sectors reach the disk in any order, the last one of them maybe in part."""
+        """Sectors reach the disk wholly or not at all, in any order."""
         end = offset + len(data)
         for start in range(offset - offset % SECTOR_BYTES, end, SECTOR_BYTES):
             if self._randomness.random() < 0.5:
                 first, last = max(start, offset), min(start + SECTOR_BYTES, end)
-                if self._randomness.random() < 0.2:
-                    last = self._randomness.randint(first, last)
                 image.write(first, data[first - offset : last - offset])
 
 

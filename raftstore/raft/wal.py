@@ -2,8 +2,8 @@
 
 A frame is what one `sync` made durable. Frames are numbered, so a missing one is noticed, and
 the next one is only written when the one before is durable, so:
-- a damaged frame that nothing valid follows, in the last segment, was being written when the
-  power went: nobody was told that it is durable, and it is cut off;
+- a frame that lacks sectors and that nothing valid follows, in the last segment, was being
+  written when the power went (see `frames`): nobody was told that it is durable, it is cut off;
 - any other damage has destroyed what was promised, and the log refuses to open.
 
 Segments are preallocated files; those that a snapshot covers are dropped whole.
@@ -12,21 +12,17 @@ Segments are preallocated files; those that a snapshot covers are dropped whole.
 from __future__ import annotations
 
 import errno
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgpack
 
 from actors.seams import Disk
 from actors.seams.disk import File
+from raftstore.raft import frames
 from raftstore.raft.consensus import Entry
 
 SEGMENT_BYTES = 16 << 20
-MAX_FRAME_BYTES = 1 << 30
-_MAGIC = b"RKw1"
-_HEADER = struct.Struct("<4sIIQ")  # magic, payload bytes, crc32 of all that follows it, number
 
 _STATE, _ENTRY, _TRUNCATE, _RESET = range(4)
 """Kinds of records in a frame: [kind, ...]. The numbers are on disks: they never change."""
@@ -34,12 +30,6 @@ _STATE, _ENTRY, _TRUNCATE, _RESET = range(4)
 
 class CorruptLog(Exception):
     """The log lost something it had promised to keep; the message says where and what to do."""
-
-
-class _Frame(NamedTuple):
-    number: int
-    end: int
-    records: list[Any]
 
 
 class _Segment(NamedTuple):
@@ -157,14 +147,14 @@ class Wal:
     # ---- writing frames
 
     def _write(self, payload: bytes) -> None:
-        size = _HEADER.size + len(payload)
+        size = frames.OVERHEAD_BYTES + len(payload)
         if self._file is None or self._offset + size > self._capacity:
             self._start_segment(size)
         self._put(payload)
 
     def _put(self, payload: bytes) -> None:
         assert self._file is not None
-        frame = _frame(self._next_number, payload)
+        frame = frames.encode(self._next_number, payload)
         self._file.write_at(self._offset, frame)
         self._offset += len(frame)
         self._next_number += 1
@@ -177,7 +167,7 @@ class Wal:
         path = f"{self._folder}/{_name(self._segment_number)}"
         self._file = self._disk.open(path, create=True)
         head = msgpack.packb([(_STATE, self.term, self.voted_for)])
-        self._capacity = max(self._segment_bytes, size + len(head) + _HEADER.size)
+        self._capacity = max(self._segment_bytes, size + len(head) + frames.OVERHEAD_BYTES)
         self._file.truncate(0)
         self._file.allocate(self._capacity)
         self._offset = 0
@@ -217,7 +207,7 @@ class Wal:
         file = self._disk.open(path)
         data = file.read_at(0, file.size())
         end = 0
-        for frame in _frames(data):
+        for frame in frames.decode_all(data):
             self._check_number(path, frame.number, is_first=not self._sealed and end == 0)
             for record in frame.records:
                 self._replay(record)
@@ -242,9 +232,9 @@ class Wal:
         rest = data[end:]
         if not rest.strip(b"\0"):
             return
-        if not is_last or _valid_frame_follows(data, end):
+        if not is_last or not frames.is_torn(data, end):
             raise CorruptLog(
-                f"{path}: damaged at byte {end}, before valid data: this is not a torn write. "
+                f"{path}: damaged at byte {end}, and this is not a torn write. "
                 "Restore this member's folder, or empty it to copy from the others."
             )
         self.repaired_bytes = len(rest.rstrip(b"\0"))
@@ -284,38 +274,3 @@ def explain(error: OSError, folder: str) -> OSError:
 
 def _name(number: int) -> str:
     return f"{number:016d}.wal"
-
-
-def _frame(number: int, payload: bytes) -> bytes:
-    crc = zlib.crc32(payload, zlib.crc32(struct.pack("<QI", number, len(payload))))
-    return _HEADER.pack(_MAGIC, len(payload), crc, number) + payload
-
-
-def _frames(data: bytes) -> Iterator[_Frame]:
-    """Valid frames from the start on."""
-    offset = 0
-    while (frame := _frame_at(data, offset)) is not None:
-        yield frame
-        offset = frame.end
-
-
-def _frame_at(data: bytes, offset: int) -> _Frame | None:
-    if offset + _HEADER.size > len(data):
-        return None
-    magic, size, crc, number = _HEADER.unpack_from(data, offset)
-    end = offset + _HEADER.size + size
-    if magic != _MAGIC or size > MAX_FRAME_BYTES or end > len(data):
-        return None
-    payload = data[end - size : end]
-    if zlib.crc32(payload, zlib.crc32(struct.pack("<QI", number, size))) != crc:
-        return None
-    return _Frame(number, end, msgpack.unpackb(payload))
-
-
-def _valid_frame_follows(data: bytes, offset: int) -> bool:
-    offset = data.find(_MAGIC, offset + 1)
-    while offset >= 0:
-        if _frame_at(data, offset) is not None:
-            return True
-        offset = data.find(_MAGIC, offset + 1)
-    return False

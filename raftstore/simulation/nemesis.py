@@ -219,11 +219,7 @@ class Nemesis:
             return
         cluster.stop(name, power_loss=True)
         suffix = self._randomness.choice([".wal", ".snap"])
-        if cluster.machines[name].disk.flip_bit(suffix, TAIL_BYTES) is not None:
+        if cluster.machines[name].disk.flip_bit(suffix) is not None:
             await cluster.start(name)
         else:
             await self._restart(name)
-
-
-TAIL_BYTES = 4096
-"""A flip in the last frame cannot be told from a torn write: outside of what is promised."""

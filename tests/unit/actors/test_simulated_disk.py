@@ -59,15 +59,31 @@ def test_a_failed_sync_promises_nothing_and_a_full_disk_refuses() -> None:
         file.write_at(0, b"x")
 
 
-def test_a_flipped_bit_is_one_bit_outside_the_tail() -> None:
+def test_a_flipped_bit_is_one_bit_of_what_was_written() -> None:
     disk = _disk()
     file = disk.open("/d/f.wal", create=True)
+    file.allocate(4096)
     file.write_at(0, b"\x55" * 100)
     file.sync()
     disk.sync_folder("/d")
-    assert disk.flip_bit(".wal", 50) == "/d/f.wal"
-    data = disk.open("/d/f.wal").read_at(0, 100)
-    changed = [n for n in range(100) if data[n] != 0x55]
+    assert disk.flip_bit(".wal") == "/d/f.wal"
+    data = disk.open("/d/f.wal").read_at(0, 4096)
+    changed = [n for n in range(4096) if data[n] != (0x55 if n < 100 else 0)]
     assert len(changed) == 1
-    assert changed[0] < 50
+    assert changed[0] < 100
     assert (data[changed[0]] ^ 0x55).bit_count() == 1
+
+
+def test_a_sector_is_torn_off_as_a_whole() -> None:
+    for seed in range(60):
+        disk = _disk(seed)
+        file = disk.open("/d/f", create=True)
+        file.write_at(0, b"o" * 300)
+        file.sync()
+        disk.sync_folder("/d")
+        file.write_at(300, b"n" * 1000)
+        disk.crash()
+        data = disk.open("/d/f").read_at(0, 1300).ljust(1300, b"\0")
+        parts = [data[300:512], data[512:1024], data[1024:1300]]
+        assert data[:300] == b"o" * 300
+        assert all(len(set(part)) == 1 for part in parts)
