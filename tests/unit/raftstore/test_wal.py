@@ -90,7 +90,7 @@ def test_t7_damage_before_valid_frames_refuses_to_open(memory_disk: Any) -> None
 def test_t7_damage_in_an_earlier_segment_refuses_to_open(memory_disk: Any) -> None:
     _filled(memory_disk)
     first = memory_disk.files[_paths(memory_disk)[0]]
-    first.data[len(first.data.rstrip(b"\0")) - 1] ^= 1
+    first.data[len(first.data.rstrip(b"\0")) - 9] ^= 1
     with pytest.raises(CorruptLog):
         Wal.open(memory_disk, "/wal", SMALL)
 
