@@ -1,25 +1,29 @@
-"""Hashes of passwords, made before they are replicated: the salt is random."""
+"""Hashes of passwords, made before they are replicated: the salt is random.
+
+bcrypt, and of the form that etcd keeps, so that users survive the way from one to the other.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import bcrypt
 
-_LOG2_N, _R, _P = 14, 8, 1
-"""scrypt's costs (RFC 7914): 16 MiB and some 40 ms."""
-SALT_BYTES = 16
+COST = 10
+"""2 to the 10th rounds, some 50 ms: etcd's `--bcrypt-cost`."""
+_MAX_BYTES = 72
+"""bcrypt looks at no more of a password."""
 
 
-def hash_password(password: str, salt: bytes) -> bytes:
-    """`salt` of SALT_BYTES random bytes comes first in the result."""
-    return salt + _scrypt(password, salt)
+def hash_password(password: str) -> bytes:
+    return bcrypt.hashpw(_cut(password), bcrypt.gensalt(COST, prefix=b"2a"))
 
 
 def matches(password: str, hashed: bytes) -> bool:
     """Whether `password` was hashed to this; a user without password never matches."""
-    salt, expected = hashed[:SALT_BYTES], hashed[SALT_BYTES:]
-    return bool(expected) and hmac.compare_digest(_scrypt(password, salt), expected)
+    try:
+        return bool(hashed) and bcrypt.checkpw(_cut(password), hashed)
+    except ValueError:  # no hash: from a damaged backup
+        return False
 
 
-def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=1 << _LOG2_N, r=_R, p=_P)
+def _cut(password: str) -> bytes:
+    return password.encode()[:_MAX_BYTES]

@@ -1,11 +1,9 @@
-from collections.abc import Iterable as _Iterable
-from collections.abc import Mapping as _Mapping
-from typing import ClassVar as _ClassVar
-
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -14,13 +12,12 @@ class AlarmType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NONE: _ClassVar[AlarmType]
     NOSPACE: _ClassVar[AlarmType]
     CORRUPT: _ClassVar[AlarmType]
-
 NONE: AlarmType
 NOSPACE: AlarmType
 CORRUPT: AlarmType
 
 class ResponseHeader(_message.Message):
-    __slots__ = ("cluster_id", "member_id", "raft_term", "revision")
+    __slots__ = ("cluster_id", "member_id", "revision", "raft_term")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -29,26 +26,20 @@ class ResponseHeader(_message.Message):
     member_id: int
     revision: int
     raft_term: int
-    def __init__(
-        self,
-        cluster_id: int | None = ...,
-        member_id: int | None = ...,
-        revision: int | None = ...,
-        raft_term: int | None = ...,
-    ) -> None: ...
+    def __init__(self, cluster_id: _Optional[int] = ..., member_id: _Optional[int] = ..., revision: _Optional[int] = ..., raft_term: _Optional[int] = ...) -> None: ...
 
 class HeaderOnly(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
-    def __init__(self, header: ResponseHeader | _Mapping | None = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ...) -> None: ...
 
 class Nothing(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class KeyValue(_message.Message):
-    __slots__ = ("create_revision", "key", "lease", "mod_revision", "value", "version")
+    __slots__ = ("key", "create_revision", "mod_revision", "version", "value", "lease")
     KEY_FIELD_NUMBER: _ClassVar[int]
     CREATE_REVISION_FIELD_NUMBER: _ClassVar[int]
     MOD_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -61,23 +52,14 @@ class KeyValue(_message.Message):
     version: int
     value: bytes
     lease: int
-    def __init__(
-        self,
-        key: bytes | None = ...,
-        create_revision: int | None = ...,
-        mod_revision: int | None = ...,
-        version: int | None = ...,
-        value: bytes | None = ...,
-        lease: int | None = ...,
-    ) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., version: _Optional[int] = ..., value: _Optional[bytes] = ..., lease: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("kv", "prev_kv", "type")
+    __slots__ = ("type", "kv", "prev_kv")
     class EventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PUT: _ClassVar[Event.EventType]
         DELETE: _ClassVar[Event.EventType]
-
     PUT: Event.EventType
     DELETE: Event.EventType
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -86,35 +68,15 @@ class Event(_message.Message):
     type: Event.EventType
     kv: KeyValue
     prev_kv: KeyValue
-    def __init__(
-        self,
-        type: Event.EventType | str | None = ...,
-        kv: KeyValue | _Mapping | None = ...,
-        prev_kv: KeyValue | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, type: _Optional[_Union[Event.EventType, str]] = ..., kv: _Optional[_Union[KeyValue, _Mapping]] = ..., prev_kv: _Optional[_Union[KeyValue, _Mapping]] = ...) -> None: ...
 
 class RangeRequest(_message.Message):
-    __slots__ = (
-        "count_only",
-        "key",
-        "keys_only",
-        "limit",
-        "max_create_revision",
-        "max_mod_revision",
-        "min_create_revision",
-        "min_mod_revision",
-        "range_end",
-        "revision",
-        "serializable",
-        "sort_order",
-        "sort_target",
-    )
+    __slots__ = ("key", "range_end", "limit", "revision", "sort_order", "sort_target", "serializable", "keys_only", "count_only", "min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision")
     class SortOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         NONE: _ClassVar[RangeRequest.SortOrder]
         ASCEND: _ClassVar[RangeRequest.SortOrder]
         DESCEND: _ClassVar[RangeRequest.SortOrder]
-
     NONE: RangeRequest.SortOrder
     ASCEND: RangeRequest.SortOrder
     DESCEND: RangeRequest.SortOrder
@@ -125,7 +87,6 @@ class RangeRequest(_message.Message):
         CREATE: _ClassVar[RangeRequest.SortTarget]
         MOD: _ClassVar[RangeRequest.SortTarget]
         VALUE: _ClassVar[RangeRequest.SortTarget]
-
     KEY: RangeRequest.SortTarget
     VERSION: RangeRequest.SortTarget
     CREATE: RangeRequest.SortTarget
@@ -157,25 +118,10 @@ class RangeRequest(_message.Message):
     max_mod_revision: int
     min_create_revision: int
     max_create_revision: int
-    def __init__(
-        self,
-        key: bytes | None = ...,
-        range_end: bytes | None = ...,
-        limit: int | None = ...,
-        revision: int | None = ...,
-        sort_order: RangeRequest.SortOrder | str | None = ...,
-        sort_target: RangeRequest.SortTarget | str | None = ...,
-        serializable: bool | None = ...,
-        keys_only: bool | None = ...,
-        count_only: bool | None = ...,
-        min_mod_revision: int | None = ...,
-        max_mod_revision: int | None = ...,
-        min_create_revision: int | None = ...,
-        max_create_revision: int | None = ...,
-    ) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ..., limit: _Optional[int] = ..., revision: _Optional[int] = ..., sort_order: _Optional[_Union[RangeRequest.SortOrder, str]] = ..., sort_target: _Optional[_Union[RangeRequest.SortTarget, str]] = ..., serializable: _Optional[bool] = ..., keys_only: _Optional[bool] = ..., count_only: _Optional[bool] = ..., min_mod_revision: _Optional[int] = ..., max_mod_revision: _Optional[int] = ..., min_create_revision: _Optional[int] = ..., max_create_revision: _Optional[int] = ...) -> None: ...
 
 class RangeResponse(_message.Message):
-    __slots__ = ("count", "header", "kvs", "more")
+    __slots__ = ("header", "kvs", "more", "count")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     KVS_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
@@ -184,16 +130,10 @@ class RangeResponse(_message.Message):
     kvs: _containers.RepeatedCompositeFieldContainer[KeyValue]
     more: bool
     count: int
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        kvs: _Iterable[KeyValue | _Mapping] | None = ...,
-        more: bool | None = ...,
-        count: int | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., kvs: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ..., more: _Optional[bool] = ..., count: _Optional[int] = ...) -> None: ...
 
 class PutRequest(_message.Message):
-    __slots__ = ("ignore_lease", "ignore_value", "key", "lease", "prev_kv", "value")
+    __slots__ = ("key", "value", "lease", "prev_kv", "ignore_value", "ignore_lease")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
@@ -206,15 +146,7 @@ class PutRequest(_message.Message):
     prev_kv: bool
     ignore_value: bool
     ignore_lease: bool
-    def __init__(
-        self,
-        key: bytes | None = ...,
-        value: bytes | None = ...,
-        lease: int | None = ...,
-        prev_kv: bool | None = ...,
-        ignore_value: bool | None = ...,
-        ignore_lease: bool | None = ...,
-    ) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., lease: _Optional[int] = ..., prev_kv: _Optional[bool] = ..., ignore_value: _Optional[bool] = ..., ignore_lease: _Optional[bool] = ...) -> None: ...
 
 class PutResponse(_message.Message):
     __slots__ = ("header", "prev_kv")
@@ -222,41 +154,30 @@ class PutResponse(_message.Message):
     PREV_KV_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     prev_kv: KeyValue
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        prev_kv: KeyValue | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., prev_kv: _Optional[_Union[KeyValue, _Mapping]] = ...) -> None: ...
 
 class DeleteRangeRequest(_message.Message):
-    __slots__ = ("key", "prev_kv", "range_end")
+    __slots__ = ("key", "range_end", "prev_kv")
     KEY_FIELD_NUMBER: _ClassVar[int]
     RANGE_END_FIELD_NUMBER: _ClassVar[int]
     PREV_KV_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     range_end: bytes
     prev_kv: bool
-    def __init__(
-        self, key: bytes | None = ..., range_end: bytes | None = ..., prev_kv: bool | None = ...
-    ) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ..., prev_kv: _Optional[bool] = ...) -> None: ...
 
 class DeleteRangeResponse(_message.Message):
-    __slots__ = ("deleted", "header", "prev_kvs")
+    __slots__ = ("header", "deleted", "prev_kvs")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
     PREV_KVS_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     deleted: int
     prev_kvs: _containers.RepeatedCompositeFieldContainer[KeyValue]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        deleted: int | None = ...,
-        prev_kvs: _Iterable[KeyValue | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., deleted: _Optional[int] = ..., prev_kvs: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ...) -> None: ...
 
 class RequestOp(_message.Message):
-    __slots__ = ("request_delete_range", "request_put", "request_range", "request_txn")
+    __slots__ = ("request_range", "request_put", "request_delete_range", "request_txn")
     REQUEST_RANGE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_PUT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
@@ -265,16 +186,10 @@ class RequestOp(_message.Message):
     request_put: PutRequest
     request_delete_range: DeleteRangeRequest
     request_txn: TxnRequest
-    def __init__(
-        self,
-        request_range: RangeRequest | _Mapping | None = ...,
-        request_put: PutRequest | _Mapping | None = ...,
-        request_delete_range: DeleteRangeRequest | _Mapping | None = ...,
-        request_txn: TxnRequest | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, request_range: _Optional[_Union[RangeRequest, _Mapping]] = ..., request_put: _Optional[_Union[PutRequest, _Mapping]] = ..., request_delete_range: _Optional[_Union[DeleteRangeRequest, _Mapping]] = ..., request_txn: _Optional[_Union[TxnRequest, _Mapping]] = ...) -> None: ...
 
 class ResponseOp(_message.Message):
-    __slots__ = ("response_delete_range", "response_put", "response_range", "response_txn")
+    __slots__ = ("response_range", "response_put", "response_delete_range", "response_txn")
     RESPONSE_RANGE_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_PUT_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
@@ -283,33 +198,16 @@ class ResponseOp(_message.Message):
     response_put: PutResponse
     response_delete_range: DeleteRangeResponse
     response_txn: TxnResponse
-    def __init__(
-        self,
-        response_range: RangeResponse | _Mapping | None = ...,
-        response_put: PutResponse | _Mapping | None = ...,
-        response_delete_range: DeleteRangeResponse | _Mapping | None = ...,
-        response_txn: TxnResponse | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, response_range: _Optional[_Union[RangeResponse, _Mapping]] = ..., response_put: _Optional[_Union[PutResponse, _Mapping]] = ..., response_delete_range: _Optional[_Union[DeleteRangeResponse, _Mapping]] = ..., response_txn: _Optional[_Union[TxnResponse, _Mapping]] = ...) -> None: ...
 
 class Compare(_message.Message):
-    __slots__ = (
-        "create_revision",
-        "key",
-        "lease",
-        "mod_revision",
-        "range_end",
-        "result",
-        "target",
-        "value",
-        "version",
-    )
+    __slots__ = ("result", "target", "key", "version", "create_revision", "mod_revision", "value", "lease", "range_end")
     class CompareResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         EQUAL: _ClassVar[Compare.CompareResult]
         GREATER: _ClassVar[Compare.CompareResult]
         LESS: _ClassVar[Compare.CompareResult]
         NOT_EQUAL: _ClassVar[Compare.CompareResult]
-
     EQUAL: Compare.CompareResult
     GREATER: Compare.CompareResult
     LESS: Compare.CompareResult
@@ -321,7 +219,6 @@ class Compare(_message.Message):
         MOD: _ClassVar[Compare.CompareTarget]
         VALUE: _ClassVar[Compare.CompareTarget]
         LEASE: _ClassVar[Compare.CompareTarget]
-
     VERSION: Compare.CompareTarget
     CREATE: Compare.CompareTarget
     MOD: Compare.CompareTarget
@@ -345,88 +242,52 @@ class Compare(_message.Message):
     value: bytes
     lease: int
     range_end: bytes
-    def __init__(
-        self,
-        result: Compare.CompareResult | str | None = ...,
-        target: Compare.CompareTarget | str | None = ...,
-        key: bytes | None = ...,
-        version: int | None = ...,
-        create_revision: int | None = ...,
-        mod_revision: int | None = ...,
-        value: bytes | None = ...,
-        lease: int | None = ...,
-        range_end: bytes | None = ...,
-    ) -> None: ...
+    def __init__(self, result: _Optional[_Union[Compare.CompareResult, str]] = ..., target: _Optional[_Union[Compare.CompareTarget, str]] = ..., key: _Optional[bytes] = ..., version: _Optional[int] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., value: _Optional[bytes] = ..., lease: _Optional[int] = ..., range_end: _Optional[bytes] = ...) -> None: ...
 
 class TxnRequest(_message.Message):
-    __slots__ = ("compare", "failure", "success")
+    __slots__ = ("compare", "success", "failure")
     COMPARE_FIELD_NUMBER: _ClassVar[int]
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     compare: _containers.RepeatedCompositeFieldContainer[Compare]
     success: _containers.RepeatedCompositeFieldContainer[RequestOp]
     failure: _containers.RepeatedCompositeFieldContainer[RequestOp]
-    def __init__(
-        self,
-        compare: _Iterable[Compare | _Mapping] | None = ...,
-        success: _Iterable[RequestOp | _Mapping] | None = ...,
-        failure: _Iterable[RequestOp | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, compare: _Optional[_Iterable[_Union[Compare, _Mapping]]] = ..., success: _Optional[_Iterable[_Union[RequestOp, _Mapping]]] = ..., failure: _Optional[_Iterable[_Union[RequestOp, _Mapping]]] = ...) -> None: ...
 
 class TxnResponse(_message.Message):
-    __slots__ = ("header", "responses", "succeeded")
+    __slots__ = ("header", "succeeded", "responses")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     RESPONSES_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     succeeded: bool
     responses: _containers.RepeatedCompositeFieldContainer[ResponseOp]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        succeeded: bool | None = ...,
-        responses: _Iterable[ResponseOp | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., succeeded: _Optional[bool] = ..., responses: _Optional[_Iterable[_Union[ResponseOp, _Mapping]]] = ...) -> None: ...
 
 class CompactionRequest(_message.Message):
-    __slots__ = ("physical", "revision")
+    __slots__ = ("revision", "physical")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     PHYSICAL_FIELD_NUMBER: _ClassVar[int]
     revision: int
     physical: bool
-    def __init__(self, revision: int | None = ..., physical: bool | None = ...) -> None: ...
+    def __init__(self, revision: _Optional[int] = ..., physical: _Optional[bool] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("cancel_request", "create_request", "progress_request")
+    __slots__ = ("create_request", "cancel_request", "progress_request")
     CREATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUEST_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_REQUEST_FIELD_NUMBER: _ClassVar[int]
     create_request: WatchCreateRequest
     cancel_request: WatchCancelRequest
     progress_request: Nothing
-    def __init__(
-        self,
-        create_request: WatchCreateRequest | _Mapping | None = ...,
-        cancel_request: WatchCancelRequest | _Mapping | None = ...,
-        progress_request: Nothing | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, create_request: _Optional[_Union[WatchCreateRequest, _Mapping]] = ..., cancel_request: _Optional[_Union[WatchCancelRequest, _Mapping]] = ..., progress_request: _Optional[_Union[Nothing, _Mapping]] = ...) -> None: ...
 
 class WatchCreateRequest(_message.Message):
-    __slots__ = (
-        "filters",
-        "fragment",
-        "key",
-        "prev_kv",
-        "progress_notify",
-        "range_end",
-        "start_revision",
-        "watch_id",
-    )
+    __slots__ = ("key", "range_end", "start_revision", "progress_notify", "filters", "prev_kv", "watch_id", "fragment")
     class FilterType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         NOPUT: _ClassVar[WatchCreateRequest.FilterType]
         NODELETE: _ClassVar[WatchCreateRequest.FilterType]
-
     NOPUT: WatchCreateRequest.FilterType
     NODELETE: WatchCreateRequest.FilterType
     KEY_FIELD_NUMBER: _ClassVar[int]
@@ -445,35 +306,16 @@ class WatchCreateRequest(_message.Message):
     prev_kv: bool
     watch_id: int
     fragment: bool
-    def __init__(
-        self,
-        key: bytes | None = ...,
-        range_end: bytes | None = ...,
-        start_revision: int | None = ...,
-        progress_notify: bool | None = ...,
-        filters: _Iterable[WatchCreateRequest.FilterType | str] | None = ...,
-        prev_kv: bool | None = ...,
-        watch_id: int | None = ...,
-        fragment: bool | None = ...,
-    ) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ..., start_revision: _Optional[int] = ..., progress_notify: _Optional[bool] = ..., filters: _Optional[_Iterable[_Union[WatchCreateRequest.FilterType, str]]] = ..., prev_kv: _Optional[bool] = ..., watch_id: _Optional[int] = ..., fragment: _Optional[bool] = ...) -> None: ...
 
 class WatchCancelRequest(_message.Message):
     __slots__ = ("watch_id",)
     WATCH_ID_FIELD_NUMBER: _ClassVar[int]
     watch_id: int
-    def __init__(self, watch_id: int | None = ...) -> None: ...
+    def __init__(self, watch_id: _Optional[int] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = (
-        "cancel_reason",
-        "canceled",
-        "compact_revision",
-        "created",
-        "events",
-        "fragment",
-        "header",
-        "watch_id",
-    )
+    __slots__ = ("header", "watch_id", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     WATCH_ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
@@ -490,28 +332,18 @@ class WatchResponse(_message.Message):
     cancel_reason: str
     fragment: bool
     events: _containers.RepeatedCompositeFieldContainer[Event]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        watch_id: int | None = ...,
-        created: bool | None = ...,
-        canceled: bool | None = ...,
-        compact_revision: int | None = ...,
-        cancel_reason: str | None = ...,
-        fragment: bool | None = ...,
-        events: _Iterable[Event | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., watch_id: _Optional[int] = ..., created: _Optional[bool] = ..., canceled: _Optional[bool] = ..., compact_revision: _Optional[int] = ..., cancel_reason: _Optional[str] = ..., fragment: _Optional[bool] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
 
 class LeaseGrantRequest(_message.Message):
-    __slots__ = ("ID", "TTL")
+    __slots__ = ("TTL", "ID")
     TTL_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     TTL: int
     ID: int
-    def __init__(self, TTL: int | None = ..., ID: int | None = ...) -> None: ...
+    def __init__(self, TTL: _Optional[int] = ..., ID: _Optional[int] = ...) -> None: ...
 
 class LeaseGrantResponse(_message.Message):
-    __slots__ = ("ID", "TTL", "error", "header")
+    __slots__ = ("header", "ID", "TTL", "error")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
@@ -520,34 +352,23 @@ class LeaseGrantResponse(_message.Message):
     ID: int
     TTL: int
     error: str
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        ID: int | None = ...,
-        TTL: int | None = ...,
-        error: str | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., ID: _Optional[int] = ..., TTL: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
 
 class LeaseIdRequest(_message.Message):
     __slots__ = ("ID",)
     ID_FIELD_NUMBER: _ClassVar[int]
     ID: int
-    def __init__(self, ID: int | None = ...) -> None: ...
+    def __init__(self, ID: _Optional[int] = ...) -> None: ...
 
 class LeaseKeepAliveResponse(_message.Message):
-    __slots__ = ("ID", "TTL", "header")
+    __slots__ = ("header", "ID", "TTL")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     ID: int
     TTL: int
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        ID: int | None = ...,
-        TTL: int | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., ID: _Optional[int] = ..., TTL: _Optional[int] = ...) -> None: ...
 
 class LeaseTimeToLiveRequest(_message.Message):
     __slots__ = ("ID", "keys")
@@ -555,10 +376,10 @@ class LeaseTimeToLiveRequest(_message.Message):
     KEYS_FIELD_NUMBER: _ClassVar[int]
     ID: int
     keys: bool
-    def __init__(self, ID: int | None = ..., keys: bool | None = ...) -> None: ...
+    def __init__(self, ID: _Optional[int] = ..., keys: _Optional[bool] = ...) -> None: ...
 
 class LeaseTimeToLiveResponse(_message.Message):
-    __slots__ = ("ID", "TTL", "grantedTTL", "header", "keys")
+    __slots__ = ("header", "ID", "TTL", "grantedTTL", "keys")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
@@ -569,20 +390,13 @@ class LeaseTimeToLiveResponse(_message.Message):
     TTL: int
     grantedTTL: int
     keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        ID: int | None = ...,
-        TTL: int | None = ...,
-        grantedTTL: int | None = ...,
-        keys: _Iterable[bytes] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., ID: _Optional[int] = ..., TTL: _Optional[int] = ..., grantedTTL: _Optional[int] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
     __slots__ = ("ID",)
     ID_FIELD_NUMBER: _ClassVar[int]
     ID: int
-    def __init__(self, ID: int | None = ...) -> None: ...
+    def __init__(self, ID: _Optional[int] = ...) -> None: ...
 
 class LeaseLeasesResponse(_message.Message):
     __slots__ = ("header", "leases")
@@ -590,14 +404,10 @@ class LeaseLeasesResponse(_message.Message):
     LEASES_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     leases: _containers.RepeatedCompositeFieldContainer[LeaseStatus]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        leases: _Iterable[LeaseStatus | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("ID", "clientURLs", "isLearner", "name", "peerURLs")
+    __slots__ = ("ID", "name", "peerURLs", "clientURLs", "isLearner")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PEERURLS_FIELD_NUMBER: _ClassVar[int]
@@ -608,24 +418,15 @@ class Member(_message.Message):
     peerURLs: _containers.RepeatedScalarFieldContainer[str]
     clientURLs: _containers.RepeatedScalarFieldContainer[str]
     isLearner: bool
-    def __init__(
-        self,
-        ID: int | None = ...,
-        name: str | None = ...,
-        peerURLs: _Iterable[str] | None = ...,
-        clientURLs: _Iterable[str] | None = ...,
-        isLearner: bool | None = ...,
-    ) -> None: ...
+    def __init__(self, ID: _Optional[int] = ..., name: _Optional[str] = ..., peerURLs: _Optional[_Iterable[str]] = ..., clientURLs: _Optional[_Iterable[str]] = ..., isLearner: _Optional[bool] = ...) -> None: ...
 
 class MemberAddRequest(_message.Message):
-    __slots__ = ("isLearner", "peerURLs")
+    __slots__ = ("peerURLs", "isLearner")
     PEERURLS_FIELD_NUMBER: _ClassVar[int]
     ISLEARNER_FIELD_NUMBER: _ClassVar[int]
     peerURLs: _containers.RepeatedScalarFieldContainer[str]
     isLearner: bool
-    def __init__(
-        self, peerURLs: _Iterable[str] | None = ..., isLearner: bool | None = ...
-    ) -> None: ...
+    def __init__(self, peerURLs: _Optional[_Iterable[str]] = ..., isLearner: _Optional[bool] = ...) -> None: ...
 
 class MemberAddResponse(_message.Message):
     __slots__ = ("header", "member", "members")
@@ -635,18 +436,13 @@ class MemberAddResponse(_message.Message):
     header: ResponseHeader
     member: Member
     members: _containers.RepeatedCompositeFieldContainer[Member]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        member: Member | _Mapping | None = ...,
-        members: _Iterable[Member | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class MemberIdRequest(_message.Message):
     __slots__ = ("ID",)
     ID_FIELD_NUMBER: _ClassVar[int]
     ID: int
-    def __init__(self, ID: int | None = ...) -> None: ...
+    def __init__(self, ID: _Optional[int] = ...) -> None: ...
 
 class MemberUpdateRequest(_message.Message):
     __slots__ = ("ID", "peerURLs")
@@ -654,13 +450,13 @@ class MemberUpdateRequest(_message.Message):
     PEERURLS_FIELD_NUMBER: _ClassVar[int]
     ID: int
     peerURLs: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ID: int | None = ..., peerURLs: _Iterable[str] | None = ...) -> None: ...
+    def __init__(self, ID: _Optional[int] = ..., peerURLs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MemberListRequest(_message.Message):
     __slots__ = ("linearizable",)
     LINEARIZABLE_FIELD_NUMBER: _ClassVar[int]
     linearizable: bool
-    def __init__(self, linearizable: bool | None = ...) -> None: ...
+    def __init__(self, linearizable: _Optional[bool] = ...) -> None: ...
 
 class MembersResponse(_message.Message):
     __slots__ = ("header", "members")
@@ -668,20 +464,15 @@ class MembersResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     members: _containers.RepeatedCompositeFieldContainer[Member]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        members: _Iterable[Member | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class AlarmRequest(_message.Message):
-    __slots__ = ("action", "alarm", "memberID")
+    __slots__ = ("action", "memberID", "alarm")
     class AlarmAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         GET: _ClassVar[AlarmRequest.AlarmAction]
         ACTIVATE: _ClassVar[AlarmRequest.AlarmAction]
         DEACTIVATE: _ClassVar[AlarmRequest.AlarmAction]
-
     GET: AlarmRequest.AlarmAction
     ACTIVATE: AlarmRequest.AlarmAction
     DEACTIVATE: AlarmRequest.AlarmAction
@@ -691,46 +482,26 @@ class AlarmRequest(_message.Message):
     action: AlarmRequest.AlarmAction
     memberID: int
     alarm: AlarmType
-    def __init__(
-        self,
-        action: AlarmRequest.AlarmAction | str | None = ...,
-        memberID: int | None = ...,
-        alarm: AlarmType | str | None = ...,
-    ) -> None: ...
+    def __init__(self, action: _Optional[_Union[AlarmRequest.AlarmAction, str]] = ..., memberID: _Optional[int] = ..., alarm: _Optional[_Union[AlarmType, str]] = ...) -> None: ...
 
 class AlarmMember(_message.Message):
-    __slots__ = ("alarm", "memberID")
+    __slots__ = ("memberID", "alarm")
     MEMBERID_FIELD_NUMBER: _ClassVar[int]
     ALARM_FIELD_NUMBER: _ClassVar[int]
     memberID: int
     alarm: AlarmType
-    def __init__(self, memberID: int | None = ..., alarm: AlarmType | str | None = ...) -> None: ...
+    def __init__(self, memberID: _Optional[int] = ..., alarm: _Optional[_Union[AlarmType, str]] = ...) -> None: ...
 
 class AlarmResponse(_message.Message):
-    __slots__ = ("alarms", "header")
+    __slots__ = ("header", "alarms")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     alarms: _containers.RepeatedCompositeFieldContainer[AlarmMember]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        alarms: _Iterable[AlarmMember | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., alarms: _Optional[_Iterable[_Union[AlarmMember, _Mapping]]] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = (
-        "dbSize",
-        "dbSizeInUse",
-        "errors",
-        "header",
-        "isLearner",
-        "leader",
-        "raftAppliedIndex",
-        "raftIndex",
-        "raftTerm",
-        "version",
-    )
+    __slots__ = ("header", "version", "dbSize", "leader", "raftIndex", "raftTerm", "raftAppliedIndex", "errors", "dbSizeInUse", "isLearner")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DBSIZE_FIELD_NUMBER: _ClassVar[int]
@@ -751,86 +522,61 @@ class StatusResponse(_message.Message):
     errors: _containers.RepeatedScalarFieldContainer[str]
     dbSizeInUse: int
     isLearner: bool
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        version: str | None = ...,
-        dbSize: int | None = ...,
-        leader: int | None = ...,
-        raftIndex: int | None = ...,
-        raftTerm: int | None = ...,
-        raftAppliedIndex: int | None = ...,
-        errors: _Iterable[str] | None = ...,
-        dbSizeInUse: int | None = ...,
-        isLearner: bool | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., version: _Optional[str] = ..., dbSize: _Optional[int] = ..., leader: _Optional[int] = ..., raftIndex: _Optional[int] = ..., raftTerm: _Optional[int] = ..., raftAppliedIndex: _Optional[int] = ..., errors: _Optional[_Iterable[str]] = ..., dbSizeInUse: _Optional[int] = ..., isLearner: _Optional[bool] = ...) -> None: ...
 
 class HashKVRequest(_message.Message):
     __slots__ = ("revision",)
     REVISION_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: int | None = ...) -> None: ...
+    def __init__(self, revision: _Optional[int] = ...) -> None: ...
 
 class HashKVResponse(_message.Message):
-    __slots__ = ("compact_revision", "hash", "header")
+    __slots__ = ("header", "hash", "compact_revision")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     hash: int
     compact_revision: int
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        hash: int | None = ...,
-        compact_revision: int | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., hash: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
 
 class HashResponse(_message.Message):
-    __slots__ = ("hash", "header")
+    __slots__ = ("header", "hash")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     hash: int
-    def __init__(
-        self, header: ResponseHeader | _Mapping | None = ..., hash: int | None = ...
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., hash: _Optional[int] = ...) -> None: ...
 
 class SnapshotResponse(_message.Message):
-    __slots__ = ("blob", "header", "remaining_bytes")
+    __slots__ = ("header", "remaining_bytes", "blob")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     REMAINING_BYTES_FIELD_NUMBER: _ClassVar[int]
     BLOB_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     remaining_bytes: int
     blob: bytes
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        remaining_bytes: int | None = ...,
-        blob: bytes | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., remaining_bytes: _Optional[int] = ..., blob: _Optional[bytes] = ...) -> None: ...
 
 class MoveLeaderRequest(_message.Message):
     __slots__ = ("targetID",)
     TARGETID_FIELD_NUMBER: _ClassVar[int]
     targetID: int
-    def __init__(self, targetID: int | None = ...) -> None: ...
+    def __init__(self, targetID: _Optional[int] = ...) -> None: ...
 
 class UserAddOptions(_message.Message):
     __slots__ = ("no_password",)
     NO_PASSWORD_FIELD_NUMBER: _ClassVar[int]
     no_password: bool
-    def __init__(self, no_password: bool | None = ...) -> None: ...
+    def __init__(self, no_password: _Optional[bool] = ...) -> None: ...
 
 class Permission(_message.Message):
-    __slots__ = ("key", "permType", "range_end")
+    __slots__ = ("permType", "key", "range_end")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         READ: _ClassVar[Permission.Type]
         WRITE: _ClassVar[Permission.Type]
         READWRITE: _ClassVar[Permission.Type]
-
     READ: Permission.Type
     WRITE: Permission.Type
     READWRITE: Permission.Type
@@ -840,27 +586,17 @@ class Permission(_message.Message):
     permType: Permission.Type
     key: bytes
     range_end: bytes
-    def __init__(
-        self,
-        permType: Permission.Type | str | None = ...,
-        key: bytes | None = ...,
-        range_end: bytes | None = ...,
-    ) -> None: ...
+    def __init__(self, permType: _Optional[_Union[Permission.Type, str]] = ..., key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ...) -> None: ...
 
 class AuthStatusResponse(_message.Message):
-    __slots__ = ("authRevision", "enabled", "header")
+    __slots__ = ("header", "enabled", "authRevision")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     AUTHREVISION_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     enabled: bool
     authRevision: int
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        enabled: bool | None = ...,
-        authRevision: int | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., enabled: _Optional[bool] = ..., authRevision: _Optional[int] = ...) -> None: ...
 
 class AuthenticateRequest(_message.Message):
     __slots__ = ("name", "password")
@@ -868,7 +604,7 @@ class AuthenticateRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
     name: str
     password: str
-    def __init__(self, name: str | None = ..., password: str | None = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., password: _Optional[str] = ...) -> None: ...
 
 class AuthenticateResponse(_message.Message):
     __slots__ = ("header", "token")
@@ -876,24 +612,17 @@ class AuthenticateResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     token: str
-    def __init__(
-        self, header: ResponseHeader | _Mapping | None = ..., token: str | None = ...
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
 
 class AuthUserAddRequest(_message.Message):
-    __slots__ = ("name", "options", "password")
+    __slots__ = ("name", "password", "options")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     password: str
     options: UserAddOptions
-    def __init__(
-        self,
-        name: str | None = ...,
-        password: str | None = ...,
-        options: UserAddOptions | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., password: _Optional[str] = ..., options: _Optional[_Union[UserAddOptions, _Mapping]] = ...) -> None: ...
 
 class AuthUserChangePasswordRequest(_message.Message):
     __slots__ = ("name", "password")
@@ -901,21 +630,21 @@ class AuthUserChangePasswordRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
     name: str
     password: str
-    def __init__(self, name: str | None = ..., password: str | None = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., password: _Optional[str] = ...) -> None: ...
 
 class AuthNameRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: str | None = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class AuthUserRoleRequest(_message.Message):
-    __slots__ = ("role", "user")
+    __slots__ = ("user", "role")
     USER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     user: str
     role: str
-    def __init__(self, user: str | None = ..., role: str | None = ...) -> None: ...
+    def __init__(self, user: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
 
 class AuthRolesResponse(_message.Message):
     __slots__ = ("header", "roles")
@@ -923,9 +652,7 @@ class AuthRolesResponse(_message.Message):
     ROLES_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     roles: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self, header: ResponseHeader | _Mapping | None = ..., roles: _Iterable[str] | None = ...
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuthUserListResponse(_message.Message):
     __slots__ = ("header", "users")
@@ -933,9 +660,7 @@ class AuthUserListResponse(_message.Message):
     USERS_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     users: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self, header: ResponseHeader | _Mapping | None = ..., users: _Iterable[str] | None = ...
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., users: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuthRoleGetResponse(_message.Message):
     __slots__ = ("header", "perm")
@@ -943,11 +668,7 @@ class AuthRoleGetResponse(_message.Message):
     PERM_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     perm: _containers.RepeatedCompositeFieldContainer[Permission]
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        perm: _Iterable[Permission | _Mapping] | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., perm: _Optional[_Iterable[_Union[Permission, _Mapping]]] = ...) -> None: ...
 
 class AuthRoleGrantPermissionRequest(_message.Message):
     __slots__ = ("name", "perm")
@@ -955,29 +676,25 @@ class AuthRoleGrantPermissionRequest(_message.Message):
     PERM_FIELD_NUMBER: _ClassVar[int]
     name: str
     perm: Permission
-    def __init__(
-        self, name: str | None = ..., perm: Permission | _Mapping | None = ...
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., perm: _Optional[_Union[Permission, _Mapping]] = ...) -> None: ...
 
 class AuthRoleRevokePermissionRequest(_message.Message):
-    __slots__ = ("key", "range_end", "role")
+    __slots__ = ("role", "key", "range_end")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     RANGE_END_FIELD_NUMBER: _ClassVar[int]
     role: str
     key: bytes
     range_end: bytes
-    def __init__(
-        self, role: str | None = ..., key: bytes | None = ..., range_end: bytes | None = ...
-    ) -> None: ...
+    def __init__(self, role: _Optional[str] = ..., key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ...) -> None: ...
 
 class LockRequest(_message.Message):
-    __slots__ = ("lease", "name")
+    __slots__ = ("name", "lease")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     name: bytes
     lease: int
-    def __init__(self, name: bytes | None = ..., lease: int | None = ...) -> None: ...
+    def __init__(self, name: _Optional[bytes] = ..., lease: _Optional[int] = ...) -> None: ...
 
 class LockResponse(_message.Message):
     __slots__ = ("header", "key")
@@ -985,18 +702,16 @@ class LockResponse(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     key: bytes
-    def __init__(
-        self, header: ResponseHeader | _Mapping | None = ..., key: bytes | None = ...
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., key: _Optional[bytes] = ...) -> None: ...
 
 class UnlockRequest(_message.Message):
     __slots__ = ("key",)
     KEY_FIELD_NUMBER: _ClassVar[int]
     key: bytes
-    def __init__(self, key: bytes | None = ...) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ...) -> None: ...
 
 class LeaderKey(_message.Message):
-    __slots__ = ("key", "lease", "name", "rev")
+    __slots__ = ("name", "key", "rev", "lease")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     REV_FIELD_NUMBER: _ClassVar[int]
@@ -1005,25 +720,17 @@ class LeaderKey(_message.Message):
     key: bytes
     rev: int
     lease: int
-    def __init__(
-        self,
-        name: bytes | None = ...,
-        key: bytes | None = ...,
-        rev: int | None = ...,
-        lease: int | None = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[bytes] = ..., key: _Optional[bytes] = ..., rev: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
 
 class CampaignRequest(_message.Message):
-    __slots__ = ("lease", "name", "value")
+    __slots__ = ("name", "lease", "value")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     name: bytes
     lease: int
     value: bytes
-    def __init__(
-        self, name: bytes | None = ..., lease: int | None = ..., value: bytes | None = ...
-    ) -> None: ...
+    def __init__(self, name: _Optional[bytes] = ..., lease: _Optional[int] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class CampaignResponse(_message.Message):
     __slots__ = ("header", "leader")
@@ -1031,17 +738,13 @@ class CampaignResponse(_message.Message):
     LEADER_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     leader: LeaderKey
-    def __init__(
-        self,
-        header: ResponseHeader | _Mapping | None = ...,
-        leader: LeaderKey | _Mapping | None = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., leader: _Optional[_Union[LeaderKey, _Mapping]] = ...) -> None: ...
 
 class LeaderRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
     name: bytes
-    def __init__(self, name: bytes | None = ...) -> None: ...
+    def __init__(self, name: _Optional[bytes] = ...) -> None: ...
 
 class LeaderResponse(_message.Message):
     __slots__ = ("header", "kv")
@@ -1049,9 +752,7 @@ class LeaderResponse(_message.Message):
     KV_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     kv: KeyValue
-    def __init__(
-        self, header: ResponseHeader | _Mapping | None = ..., kv: KeyValue | _Mapping | None = ...
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., kv: _Optional[_Union[KeyValue, _Mapping]] = ...) -> None: ...
 
 class ProclaimRequest(_message.Message):
     __slots__ = ("leader", "value")
@@ -1059,12 +760,38 @@ class ProclaimRequest(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     leader: LeaderKey
     value: bytes
-    def __init__(
-        self, leader: LeaderKey | _Mapping | None = ..., value: bytes | None = ...
-    ) -> None: ...
+    def __init__(self, leader: _Optional[_Union[LeaderKey, _Mapping]] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class ResignRequest(_message.Message):
     __slots__ = ("leader",)
     LEADER_FIELD_NUMBER: _ClassVar[int]
     leader: LeaderKey
-    def __init__(self, leader: LeaderKey | _Mapping | None = ...) -> None: ...
+    def __init__(self, leader: _Optional[_Union[LeaderKey, _Mapping]] = ...) -> None: ...
+
+class LeaseRecord(_message.Message):
+    __slots__ = ("ID", "TTL")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    ID: int
+    TTL: int
+    def __init__(self, ID: _Optional[int] = ..., TTL: _Optional[int] = ...) -> None: ...
+
+class UserRecord(_message.Message):
+    __slots__ = ("name", "password", "roles", "options")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    password: bytes
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    options: UserAddOptions
+    def __init__(self, name: _Optional[bytes] = ..., password: _Optional[bytes] = ..., roles: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[UserAddOptions, _Mapping]] = ...) -> None: ...
+
+class RoleRecord(_message.Message):
+    __slots__ = ("name", "keyPermission")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEYPERMISSION_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    keyPermission: _containers.RepeatedCompositeFieldContainer[Permission]
+    def __init__(self, name: _Optional[bytes] = ..., keyPermission: _Optional[_Iterable[_Union[Permission, _Mapping]]] = ...) -> None: ...

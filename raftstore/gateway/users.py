@@ -128,5 +128,4 @@ class Users:
 
 async def _hashed(password: str) -> bytes:
     """In a thread, for it takes its time by intention."""
-    salt = secrets.token_bytes(passwords.SALT_BYTES)
-    return await asyncio.to_thread(passwords.hash_password, password, salt)
+    return await asyncio.to_thread(passwords.hash_password, password)

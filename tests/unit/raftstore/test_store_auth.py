@@ -245,11 +245,12 @@ def test_permissions_add_up_as_sets_of_keys(granted: Any, key: bytes, end: bytes
 
 
 def test_a_password_matches_its_hash_only() -> None:
-    hashed = passwords.hash_password("secret", SALT)
+    hashed = passwords.hash_password("secret")
     assert passwords.matches("secret", hashed)
     assert not passwords.matches("Secret", hashed)
     assert not passwords.matches("", b"")
-    assert passwords.hash_password("secret", SALT[::-1]) != hashed
+    assert not passwords.matches("secret", b"no hash")
+    assert passwords.hash_password("secret") != hashed
 
 
 def test_a_token_is_believed_until_it_ends_if_it_is_ours() -> None:
