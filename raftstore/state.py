@@ -26,7 +26,7 @@ class ReplicatedState:
         return self.machine.apply(command)
 
     def cut(self) -> tuple[Any, Iterable[Any]]:
-        return self.machine.dump(), _chunks(self.machine.store.cut())
+        return self.machine.dump(), chunks(self.machine.store.cut())
 
     def restore(self, head: Any, chunks: Iterable[Any]) -> None:
         records = [wire.key_values(of_revision) for of_revision in chain.from_iterable(chunks)]
@@ -37,7 +37,7 @@ class ReplicatedState:
         self.hub.publish(revision, events)
 
 
-def _chunks(cut: Iterator[Records]) -> Iterator[list[Records]]:
+def chunks(cut: Iterator[Records]) -> Iterator[list[Records]]:
     """Records of whole revisions, some hundred kilobytes at a time."""
     for first in cut:
         chunk, size_bytes = [first], sum(map(record_size_bytes, first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import Protocol
 
@@ -91,8 +92,13 @@ class SystemDisk:
     """The files of this machine."""
 
     def open(self, path: str, *, create: bool = False) -> File:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return SystemFile(os.open(path, flags, 0o600))
+        flags = os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        try:
+            return SystemFile(os.open(path, flags | os.O_RDWR, 0o600))
+        except OSError as error:
+            if create or error.errno not in (errno.EACCES, errno.EROFS):
+                raise
+            return SystemFile(os.open(path, flags | os.O_RDONLY))  # a backup, say
 
     def make_folder(self, path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)

@@ -37,6 +37,9 @@ def cli() -> None:
 @click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
 @click.option("--etcd", is_flag=True,
               help="Serve the store by etcd's protocol too, for etcdctl.")  # fmt: skip
+@click.option("--restore", default="", metavar="FILE",
+              type=click.Path(exists=True, dir_okay=False),
+              help="Start from a backup of the store, ours or etcd's.")  # fmt: skip
 @click.option("--wait", type=Seconds(), default="60s", show_default=True,
               help="How long to wait until everything is ready; 0 does not wait.")  # fmt: skip
 @click.option("--ray-address", default="", metavar="ADDRESS",

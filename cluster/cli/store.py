@@ -47,3 +47,30 @@ def status(**options: Any) -> None:
 def move_leader(**options: Any) -> None:
     """Hand leadership to MEMBER, e.g. `raykube store move-leader store-1`."""
     _run("members", "move_leader", **options)
+
+
+@store.command("snapshot", epilog=EXIT_CODES)
+@NAME
+@click.argument("file", type=click.Path(dir_okay=False))
+def snapshot(**options: Any) -> None:
+    """Save the state to FILE, verified, in etcd's format (`etcdctl snapshot status FILE`)."""
+    _run("backup", "snapshot", **options)
+
+
+@store.command("restore", epilog=EXIT_CODES)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--to", required=True, metavar="FOLDER", type=click.Path(file_okay=False),
+              help="Make the members' folders there.")  # fmt: skip
+@click.option("--member", required=True, multiple=True, metavar="NAME=HOST:PORT",
+              help="A member of the new store, and where the others reach it; repeat.")  # fmt: skip
+@click.option("--bump-revision", type=click.IntRange(0), default=0, metavar="N",
+              help="Add N to the revision and compact all before, so that no watcher that has "
+              "seen more than FILE holds goes on unaware.")  # fmt: skip
+@click.option("--skip-hash-check", is_flag=True,
+              help="Take a database that was copied out of a data folder of etcd.")  # fmt: skip
+def restore(**options: Any) -> None:
+    """Make data folders of a new store from FILE, saved from this store or from a real etcd.
+
+    `raykube up --restore FILE` does it for a whole cluster on this machine.
+    """
+    _run("backup", "restore_folders", **options)

@@ -10,6 +10,7 @@ from typing import Any
 from actors import discovery
 from actors.errors import ActorError
 from actors.hosts import ray_head
+from actors.placement import Machine
 from cluster import compose
 from cluster.cli import clusters, down, kubeconfig
 from cluster.cli.errors import EXISTS, NOT_READY, CommandError
@@ -22,6 +23,7 @@ def run(
     nodes: int,
     api_servers: int,
     etcd: bool,
+    restore: str,
     wait: float,
     ray_address: str,
     kubeconfig: str,
@@ -33,7 +35,7 @@ def run(
     shape = clusters.create(name, members=members, nodes=nodes, api_servers=api_servers, etcd=etcd)
     target = Path(kubeconfig) if kubeconfig else None
     try:
-        _start(shape, ray_address, progress)
+        _start(shape, ray_address, restore, progress)
         _write_kubeconfig(shape, target)
         if wait > 0:
             _wait_ready(shape, wait, progress)
@@ -45,13 +47,13 @@ def run(
     _greet(shape, target, progress)
 
 
-def _start(shape: compose.Shape, ray_address: str, progress: Progress) -> None:
+def _start(shape: compose.Shape, ray_address: str, restore: str, progress: Progress) -> None:
     private = False
     if not ray_address:
         with progress.step("Starting Ray"):
             ray_address, private = _start_head(shape).address, True
     with progress.step("Starting the supervisor"):
-        _launch(shape, ray_address, private=private)
+        _launch(shape, ray_address, restore, private=private)
 
 
 def _start_head(shape: compose.Shape) -> ray_head.RayHead:
@@ -64,7 +66,7 @@ def _start_head(shape: compose.Shape) -> ray_head.RayHead:
     return ray_head.start(shape.folder, shape.ray_address, preload=compose.MODULES)
 
 
-def _launch(shape: compose.Shape, address: str, *, private: bool) -> None:
+def _launch(shape: compose.Shape, address: str, restore: str, *, private: bool) -> None:
     from actors.hosts import ray as ray_host
 
     ray_host.connect(address, shape.name, address.rpartition(":")[0] if private else None)
@@ -79,9 +81,17 @@ def _launch(shape: compose.Shape, address: str, *, private: bool) -> None:
         plan = compose.plan(shape, machines)
         _save(shape, plan, address)
         own = ray_host.own_machine(machines)  # where this folder is
+        if restore:
+            _restore(shape, plan, own, restore)
         ray_host.launch(ray_host.Plan(shape.name, shape.folder, plan.actors), own.pin)
     finally:
         ray_host.disconnect()
+
+
+def _restore(shape: compose.Shape, plan: compose.Plan, own: Machine, file: str) -> None:
+    from cluster.cli import store_backup
+
+    store_backup.restore_cluster(shape, plan, own, file)
 
 
 def _save(shape: compose.Shape, plan: compose.Plan, ray_address: str) -> None:

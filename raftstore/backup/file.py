@@ -14,7 +14,7 @@ from typing import Any
 from actors.seams.disk import File
 from raftstore import wire
 from raftstore.backup import records
-from raftstore.backup.records import InvalidBackup
+from raftstore.backup.records import InvalidBackup, Item
 from raftstore.bolt.pages import DamagedFile
 from raftstore.bolt.reader import BoltFile
 from raftstore.bolt.writer import BoltWriter
@@ -102,7 +102,7 @@ class Backup:
         """Those of each revision, in order."""
         return records.revisions(self._items(records.KEYS))
 
-    def _items(self, bucket: bytes) -> Iterator[records.Item]:
+    def _items(self, bucket: bytes) -> Iterator[Item]:
         try:
             yield from self._bolt.items(bucket)
         except DamagedFile as error:

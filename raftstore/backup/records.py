@@ -105,7 +105,7 @@ def _user(name: str, password: bytes, roles: Sequence[str]) -> bytes:
 def _role(name: str, granted: Iterable[Sequence[Any]]) -> bytes:
     permissions = [
         pb.Permission(permType=KINDS.index(kind), key=key, range_end=range_end)  # type: ignore[arg-type]
-        for kind, key, range_end in sorted(granted, key=lambda permission: permission[1:])
+        for kind, key, range_end in sorted(granted, key=lambda one: tuple(one[1:]))
     ]
     record = pb.RoleRecord(name=name.encode(), keyPermission=permissions)
     packed: bytes = record.SerializeToString()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgpack
-
-from raftstore.errors import InvalidRequest, MemberNotFound
+from actors.seams.disk import File
+from raftstore.backup.file import parts, write
+from raftstore.errors import InvalidRequest, MemberNotFound, Unavailable
 from raftstore.gateway import protocol_pb2 as pb
 from raftstore.gateway.calls import Calls
 from raftstore.gateway.core import LATEST_VERSION, Asker, Core
@@ -18,6 +19,8 @@ from raftstore.wire import Kind
 
 ALARMS: dict[int, AlarmKind] = {pb.NOSPACE: "nospace", pb.CORRUPT: "corrupt"}
 ALARM_NUMBERS: dict[str, Any] = {kind: number for number, kind in ALARMS.items()}
+PIECE_S = 30.0
+"""How long the member may take for one piece of a backup."""
 _logger = logging.getLogger(__name__)
 
 
@@ -26,10 +29,12 @@ class BadTransferee(InvalidRequest):
 
 
 class Maintenance:
+    """`scratch_folder`: where backups are made before they are sent."""
+
     name = "etcdserverpb.Maintenance"
 
-    def __init__(self, core: Core, calls: Calls) -> None:
-        self._core, self._calls = core, calls
+    def __init__(self, core: Core, calls: Calls, scratch_folder: str) -> None:
+        self._core, self._calls, self._scratch_folder = core, calls, scratch_folder
 
     def methods(self) -> Mapping[str, Any]:
         unary = self._calls.unary
@@ -110,14 +115,38 @@ class Maintenance:
         return pb.HeaderOnly(header=self._core.header())
 
     async def snapshot(self, request: Any, asker: Asker) -> AsyncIterator[Any]:
-        """A backup in the store's own form, and its SHA-256 at the end as in etcd's."""
+        """A database of etcd's form, piece by piece, and its SHA-256 at the end.
+
+        It is made in a file without a name first: its first page tells where everything is.
+        """
         await self._administrator(asker)
-        digest = hashlib.sha256()
-        async for piece in self._core.local.export():
-            blob = msgpack.packb(piece)
-            digest.update(blob)
-            yield pb.SnapshotResponse(header=self._core.header(), remaining_bytes=1, blob=blob)
-        yield pb.SnapshotResponse(header=self._core.header(), blob=digest.digest())
+        async with self._core.store.member(self._core.local.endpoint, PIECE_S) as member:
+            with self._scratch() as file:
+                remaining = await write(file, member.export()) + hashlib.sha256().digest_size
+                digest = hashlib.sha256()
+                for blob in parts(file, remaining - digest.digest_size):
+                    digest.update(blob)
+                    remaining -= len(blob)
+                    yield self._piece(blob, remaining)
+        yield self._piece(digest.digest(), 0)
+
+    def _piece(self, blob: bytes, remaining: int) -> Any:
+        header = self._core.header()
+        return pb.SnapshotResponse(header=header, remaining_bytes=remaining, blob=blob)
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[File]:
+        disk, number = self._core.seams.disk, self._core.seams.randomness.getrandbits(64)
+        path = f"{self._scratch_folder}/store-snapshot-{number:x}"
+        try:
+            file = disk.open(path, create=True)
+            try:
+                disk.remove(path)
+                yield file
+            finally:
+                file.close()
+        except OSError as error:
+            raise Unavailable(f"no backup can be made in {self._scratch_folder}") from error
 
     async def _administrator(self, asker: Asker) -> None:
         """Raises PermissionDenied for all others, once authentication is required."""

@@ -4,13 +4,15 @@ Config: `{address, endpoints, member, client_urls, tls, store_tls}`. `address`: 
 serve at; `endpoints`: client addresses of all members; `member`: that of the member that this
 gateway stands for; `client_urls`: name to URL for the gateways of all members; `tls`: `{ca, cert,
 key}` files of this server or null (then clients must present a certificate that the CA signed, of
-an organization of this server's own); `store_tls`: the files of the links to the members.
+an organization of this server's own); `store_tls`: the files of the links to the members. Optional:
+`scratch_folder`, where backups are made before they are sent (the system's temporary folder).
 """
 
 from __future__ import annotations
 
 import asyncio
 import pathlib
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,8 +81,13 @@ class Gateway:
 
     def _services(self, config: Config) -> list[Any]:
         core, calls = self._core, Calls(self._core)
-        plain = [Keys, Watches, Leases, Maintenance, Users, Locks, Elections]
-        return [*(kind(core, calls) for kind in plain), Cluster(core, calls, config["client_urls"])]
+        scratch_folder = config.get("scratch_folder") or tempfile.gettempdir()
+        plain = [Keys, Watches, Leases, Users, Locks, Elections]
+        return [
+            *(kind(core, calls) for kind in plain),
+            Maintenance(core, calls, scratch_folder),
+            Cluster(core, calls, config["client_urls"]),
+        ]
 
     def _listen(self, config: Config) -> None:
         assert self._server is not None

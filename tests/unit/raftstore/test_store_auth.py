@@ -34,8 +34,6 @@ from raftstore.testing import MemoryStore
 from raftstore.types import ALL_FROM, Compare, Delete, Op, Permission, Put, Range, Txn
 from raftstore.wire import Kind
 
-SALT = b"0123456789abcdef"
-
 
 async def _secured() -> MemoryStore:
     """root, and ann who reads `r*` and writes `w*`."""
