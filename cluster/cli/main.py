@@ -37,7 +37,7 @@ def cli() -> None:
 @click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
 @click.option("--etcd", is_flag=True,
               help="Serve the store by etcd's protocol too, for etcdctl.")  # fmt: skip
-@click.option("--restore", default="", metavar="FILE",
+@click.option("--restore", default=None, metavar="FILE",
               type=click.Path(exists=True, dir_okay=False),
               help="Start from a backup of the store, ours or etcd's.")  # fmt: skip
 @click.option("--wait", type=Seconds(), default="60s", show_default=True,

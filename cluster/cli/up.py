@@ -23,7 +23,7 @@ def run(
     nodes: int,
     api_servers: int,
     etcd: bool,
-    restore: str,
+    restore: str | None,
     wait: float,
     ray_address: str,
     kubeconfig: str,
@@ -47,7 +47,7 @@ def run(
     _greet(shape, target, progress)
 
 
-def _start(shape: compose.Shape, ray_address: str, restore: str, progress: Progress) -> None:
+def _start(shape: compose.Shape, ray_address: str, restore: str | None, progress: Progress) -> None:
     private = False
     if not ray_address:
         with progress.step("Starting Ray"):
@@ -66,7 +66,7 @@ def _start_head(shape: compose.Shape) -> ray_head.RayHead:
     return ray_head.start(shape.folder, shape.ray_address, preload=compose.MODULES)
 
 
-def _launch(shape: compose.Shape, address: str, restore: str, *, private: bool) -> None:
+def _launch(shape: compose.Shape, address: str, restore: str | None, *, private: bool) -> None:
     from actors.hosts import ray as ray_host
 
     ray_host.connect(address, shape.name, address.rpartition(":")[0] if private else None)

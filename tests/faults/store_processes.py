@@ -25,7 +25,7 @@ class StoreProcesses:
     def __init__(self, folder: pathlib.Path, members: int = 3, **settings: Any) -> None:
         self.names = [f"m{i}" for i in range(members)]
         addresses = free_addresses(2 * members)
-        peers = dict(zip(self.names, addresses, strict=False))
+        peers = self.peers = dict(zip(self.names, addresses, strict=False))
         self.endpoints = addresses[members:]
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -58,6 +58,23 @@ def test_a_second_cluster_runs_beside_the_first_and_leaves_nothing(cluster, smal
     assert str(small.folder) not in Path("/proc/self/mounts").read_text()
 
 
+def test_a_cluster_starts_from_a_backup_of_another(cluster, small, tmp_path):
+    backup = str(tmp_path / "backup.db")
+    cluster.kubectl("create", "configmap", "kept", "--from-literal=key=value")
+    made = cluster.get("configmap", "kept")
+    assert "verified" in cluster.raykube("store", "snapshot", backup).stdout
+    cluster.kubectl("delete", "configmap", "kept")
+    up(small, "--restore", backup)
+    assert small.get("configmap", "kept") == made
+    small.kubectl("label", "configmap", "kept", "changed=yes")
+    (tmp_path / "cut.db").write_bytes(Path(backup).read_bytes()[:-1])
+    third = Cluster("third", cluster.home, str(tmp_path / "config3"))
+    refused = up(third, "--restore", str(tmp_path / "cut.db"), check=False)
+    assert refused.returncode == 1
+    assert "no backup that can be used" in refused.stderr
+    assert not third.folder.exists()
+
+
 def test_the_same_name_twice_is_refused_and_harms_nothing(cluster):
     again = cluster.raykube("up", "--kubeconfig", cluster.kubeconfig, check=False)
     assert again.returncode == 4

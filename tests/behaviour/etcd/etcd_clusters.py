@@ -62,19 +62,25 @@ def _certificate(subject: Any, issuer: Any, key: Any, now: datetime.datetime) ->
 
 
 class EtcdCluster:
-    """Three processes of Debian's etcd; clients need a certificate."""
+    """Three processes of Debian's etcd; clients need a certificate. From a `backup` if given."""
 
-    def __init__(self, folder: pathlib.Path, tls: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: pathlib.Path, tls: Mapping[str, str], backup: pathlib.Path | None = None
+    ) -> None:
         peers, self.endpoints = free_addresses(3), free_addresses(3)
         self._processes: list[subprocess.Popen[bytes]] = []
         initial = ",".join(f"{n}=http://{p}" for n, p in zip(NAMES, peers, strict=True))
         for name, peer, client in zip(NAMES, peers, self.endpoints, strict=True):
+            place = [
+                *(f"--name={name}", f"--data-dir={folder / name}", f"--initial-cluster={initial}"),
+                f"--initial-advertise-peer-urls=http://{peer}",
+            ]
+            if backup is not None:
+                _restore(backup, place)
             log = (folder / f"{name}.log").open("ab")
             command = [
                 "etcd",
-                *(f"--name={name}", f"--data-dir={folder / name}", "--log-level=error"),
-                *(f"--listen-peer-urls=http://{peer}", f"--initial-cluster={initial}"),
-                f"--initial-advertise-peer-urls=http://{peer}",
+                *(*place, "--log-level=error", f"--listen-peer-urls=http://{peer}"),
                 *(f"--listen-client-urls=https://{client}", "--logger=zap"),
                 f"--advertise-client-urls=https://{client}",
                 *(f"--cert-file={tls['cert']}", f"--key-file={tls['key']}"),
@@ -92,10 +98,16 @@ class EtcdCluster:
             process.wait()
 
 
+def _restore(backup: pathlib.Path, place: Sequence[str]) -> None:
+    command = ["etcdctl", "snapshot", "restore", str(backup), *place]
+    environment = {**os.environ, "ETCDCTL_API": "3"}
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+
+
 class OwnCluster:
     """Three of our members as processes, each with its gateway."""
 
-    def __init__(self, folder: pathlib.Path, tls: Mapping[str, str]) -> None:
+    def __init__(self, folder: pathlib.Path, tls: Mapping[str, str], *, start: bool = True) -> None:
         self.endpoints = free_addresses(3)
         urls = {n: f"https://{e}" for n, e in zip(NAMES, self.endpoints, strict=True)}
         self.processes = StoreProcesses(folder, 3)
@@ -108,22 +120,32 @@ class OwnCluster:
                 "tls": dict(tls),
             }
             self.processes.configure(name, gateway=gateway)
-        self.processes.start()
+        if start:
+            self.processes.start()
 
     def stop(self) -> None:
         self.processes.stop()
 
 
 class Etcdctl:
-    """The real etcdctl, against one cluster."""
+    """The real etcdctl, against one cluster. `options` of a command come before these."""
 
-    def __init__(self, endpoints: Sequence[str], tls: Mapping[str, str]) -> None:
-        self.endpoints, self.tls = endpoints, tls
+    def __init__(
+        self, endpoints: Sequence[str], tls: Mapping[str, str], options: Sequence[str] = ()
+    ) -> None:
+        self.endpoints, self.tls, self.options = endpoints, tls, options
 
     def command(self, *arguments: str, endpoints: int = 3) -> list[str]:
         chosen = ",".join(f"https://{e}" for e in self.endpoints[:endpoints])
         files = [f"--cacert={self.tls['ca']}", f"--cert={self.tls['cert']}"]
-        return ["etcdctl", f"--endpoints={chosen}", *files, f"--key={self.tls['key']}", *arguments]
+        return [
+            "etcdctl",
+            f"--endpoints={chosen}",
+            *files,
+            f"--key={self.tls['key']}",
+            *self.options,
+            *arguments,
+        ]
 
     def __call__(self, *arguments: str, stdin: str = "", endpoints: int = 3) -> Outcome:
         done = subprocess.run(
