@@ -1,4 +1,4 @@
-"""`raykube store snapshot` and `restore`, and `raykube up --restore`: backups like those of etcd."""
+"""`raykube store snapshot` and `restore`, and `raykube up --restore`: backups as of etcd."""
 
 from __future__ import annotations
 
