@@ -45,6 +45,15 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("scale", "update"): scaling.update,
     ("scale", "patch"): scaling.patch,
     ("finalize", "update"): writing.update,
+    **{
+        (subresource, verb): handler
+        for subresource in ("approval", "ephemeralcontainers", "resize")
+        for verb, handler in (
+            ("get", reading.get),
+            ("update", writing.update),
+            ("patch", patching.patch),
+        )
+    },
     ("binding", "create"): binding.bind,
     ("eviction", "create"): binding.evict,
     ("log", "get"): logs.logs,

@@ -27,7 +27,7 @@ from cluster.apiserver.metrics import Metrics
 from cluster.apiserver.openapi import OpenApi
 from cluster.machinery.codec import json_codec
 from cluster.machinery.status import ApiError
-from cluster.storage import compactor, keys
+from cluster.storage import cache, compactor
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
@@ -104,7 +104,8 @@ class ApiServer:
     def _compose(self, store: Store) -> None:
         seams, config = self._seams, self._config
         served = table.served()
-        caches = {keys.prefix(r): ResourceCache(r, table.strategy(r).fields) for r in served}
+        own = {r: ResourceCache(r, table.strategy(r).fields) for r in served}
+        caches = cache.by_prefix(own)
         self._feed = Feed(store, seams, caches)
         self._allocator = Allocator(store, str(config["service_cidr"]), seams.randomness)
         ttl_s = int(config.get("event_ttl_s") or EVENT_TTL_S)
@@ -113,9 +114,8 @@ class ApiServer:
         env = Environment(store, seams, self._feed, self._allocator, leases, guard)
         self._kept: dict[str, Kept] = {}
         for resource in served:
-            strategy, cache = table.strategy(resource), caches[keys.prefix(resource)]
-            registry = Registry(resource, strategy, cache, env)
-            lister = Lister(store, self._feed, cache, strategy)
+            registry = Registry(resource, table.strategy(resource), own[resource], env)
+            lister = Lister(store, self._feed, own[resource])
             self._kept[f"{resource.api_version}/{resource.plural}"] = Kept(
                 resource, registry, lister
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ from sortedcontainers import SortedDict
 
 from cluster.machinery import status
 from cluster.machinery.resources import Resource
+from cluster.storage import keys, views
 from cluster.storage.entry import Change, Entry, FieldsOf, read
 from cluster.storage.selection import Selection
 from cluster.storage.watcher import Deliver, Watcher
@@ -22,6 +23,7 @@ LAST = "\U0010ffff"
 class ResourceCache:
     """Fed by `feed.Feed`; read synchronously, so every answer is of one revision.
 
+    `mirrors`: caches of the same objects in other versions, fed along with this one.
     `floor`: watches may start at this revision or later. Changes have sequence numbers, counted
     since the start of this server: `first_sequence` is the oldest that the window still holds.
     """
@@ -29,6 +31,8 @@ class ResourceCache:
     def __init__(self, resource: Resource, fields_of: FieldsOf, window: int = WINDOW_CHANGES):
         self.resource = resource
         self._fields_of = fields_of
+        self.view = views.of(resource)
+        self.mirrors: list[ResourceCache] = []
         self._entries: Any = SortedDict()
         self._window: deque[Change] = deque()
         self._window_size = window
@@ -52,26 +56,32 @@ class ResourceCache:
 
     def replace(self, stored: Sequence[tuple[str, bytes, int]], revision: int) -> None:
         """Start afresh from (key, value, mod revision); watches are ended, for history is lost."""
-        items = {key: read(key, value, rev, self._fields_of) for key, value, rev in stored}
+        items = {key: self.entry(key, value, rev) for key, value, rev in stored}
         self._entries = SortedDict(items)
         self.first_sequence = self.end_sequence
         self._window.clear()
         self.floor = self.changed_revision = revision
         for watcher in list(self._watchers):
             watcher.end(status.gone("the watch cache was rebuilt: list again"))
+        for mirror in self.mirrors:
+            mirror.replace(stored, revision)
 
     def put(self, key: str, stored: bytes, revision: int) -> None:
         """An object was written. The caller calls `notify` after the last of a revision."""
-        entry = read(key, stored, revision, self._fields_of)
+        entry = self.entry(key, stored, revision)
         previous = self._entries.get(key)
         self._entries[key] = entry
         self._remember(Change(key, revision, entry, previous))
+        for mirror in self.mirrors:
+            mirror.put(key, stored, revision)
 
     def delete(self, key: str, revision: int) -> None:
         """An object was removed."""
         previous = self._entries.pop(key, None)
         if previous is not None:
             self._remember(Change(key, revision, None, previous))
+        for mirror in self.mirrors:
+            mirror.delete(key, revision)
 
     def _remember(self, change: Change) -> None:
         self._window.append(change)
@@ -84,8 +94,14 @@ class ResourceCache:
         """Let the watchers see what was added."""
         for watcher in list(self._watchers):
             watcher.resume()
+        for mirror in self.mirrors:
+            mirror.notify()
 
     # -- reading -----------------------------------------------------------------------------
+
+    def entry(self, key: str, stored: bytes, revision: int) -> Entry:
+        """What the store holds, as this cache shows it."""
+        return read(key, self.view.show(stored), revision, self._fields_of)
 
     def get(self, key: str) -> Entry | None:
         entry: Entry | None = self._entries.get(key)
@@ -146,3 +162,13 @@ class ResourceCache:
         if len(self._window) - start <= 8:  # usual: the newest few, from the right end
             return [self._window[i] for i in range(start, len(self._window))][:limit]
         return list(islice(self._window, start, start + limit))
+
+
+def by_prefix(caches: Mapping[Resource, ResourceCache]) -> dict[str, ResourceCache]:
+    """The caches that the feed fills, by key prefix; views of the same objects are mirrors."""
+    found: dict[str, ResourceCache] = {}
+    for resource, cache in caches.items():
+        first = found.setdefault(keys.prefix(resource), cache)
+        if first is not cache:
+            first.mirrors.append(cache)
+    return found

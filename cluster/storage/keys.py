@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.machinery import conversion, resources
 from cluster.machinery.resources import Resource
 
 ROOT = "/registry/"
@@ -13,9 +14,16 @@ ENDPOINT_LEASES = ROOT + "apiservers/"
 
 def prefix(resource: Resource, namespace: str = "") -> str:
     """Of all objects of a resource, or of those in one namespace. Ends with a slash."""
-    base = f"{ROOT}{resource.group}/" if resource.group else ROOT
-    base = f"{base}{resource.plural}/"
+    kept = stored_as(resource)
+    base = f"{ROOT}{kept.group}/" if kept.group else ROOT
+    base = f"{base}{kept.plural}/"
     return f"{base}{namespace}/" if namespace and resource.namespaced else base
+
+
+def stored_as(resource: Resource) -> Resource:
+    """The resource whose version the store holds: itself, unless it is a view of another."""
+    name = conversion.STORED.get(f"{resource.api_version}/{resource.plural}")
+    return resource if name is None else resources.find(name)
 
 
 def key(resource: Resource, namespace: str, name: str) -> str:

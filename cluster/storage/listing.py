@@ -9,11 +9,10 @@ from cluster.machinery import status
 from cluster.storage import continuation
 from cluster.storage.cache import ResourceCache
 from cluster.storage.continuation import LATEST, Continuation
-from cluster.storage.entry import Entry, read
+from cluster.storage.entry import Entry
 from cluster.storage.feed import Feed
 from cluster.storage.keys import prefix_end
 from cluster.storage.selection import Selection
-from cluster.storage.strategies.base import Strategy
 from raftstore.errors import Compacted, FutureRevision
 from raftstore.types import KeyValue, Store
 
@@ -47,9 +46,8 @@ class Page:
 class Lister:
     """Lists of one resource."""
 
-    def __init__(self, store: Store, feed: Feed, cache: ResourceCache, strategy: Strategy) -> None:
+    def __init__(self, store: Store, feed: Feed, cache: ResourceCache) -> None:
         self._store, self._feed, self._cache = store, feed, cache
-        self._strategy = strategy
 
     async def list(self, asked: ListOptions) -> Page:
         """One page. Errors: 400, 410 Expired, 504 ResourceVersionTooLarge."""
@@ -133,7 +131,7 @@ class Lister:
         return Page(revision, entries, _token(asked, revision, entries[-1].key), left)
 
     def _entry(self, kv: KeyValue) -> Entry:
-        return read(kv.key.decode(), kv.value, kv.mod_revision, self._strategy.fields)
+        return self._cache.entry(kv.key.decode(), kv.value, kv.mod_revision)
 
 
 def _token(asked: ListOptions, revision: int, last: str) -> str:

@@ -110,7 +110,8 @@ class Registry:
         assert isinstance(result, RangeResult)
         if not result.kvs:
             raise status.not_found(self.resource, name)
-        return Stored(result.kvs[0].mod_revision, result.kvs[0].value)
+        kv = result.kvs[0]
+        return Stored(kv.mod_revision, self.cache.view.show(kv.value))
 
     def _cached(self, namespace: str, name: str) -> Stored | None:
         """A guess at the current version, which the write's transaction will check."""
@@ -162,7 +163,7 @@ class Registry:
         compares, ops = claiming.operations({}, wanted, key.decode())
         data = encoding.encode(obj)
         reads: list[Op] = [Range(key), *(Range(c.encode()) for c in wanted)]
-        put = Put(key, data, lease=await self._lease())
+        put = await self._put(key, data)
         compares = [Compare(key, "create", "=", 0), *checks, *compares]
         revision, succeeded, responses = await self._commit(compares, [put, *ops], reads, dry_run)
         if succeeded:
@@ -228,8 +229,9 @@ class Registry:
         free = [await allocator.propose_free(kind) for kind in asked]
         self.strategy.assign(new, old, lambda kind: free.pop(0))
 
-    async def _lease(self) -> int:
-        return await self._env.leases.current() if self.strategy.expires else 0
+    async def _put(self, key: bytes, data: bytes) -> Put:
+        lease = await self._env.leases.current() if self.strategy.expires else 0
+        return Put(key, self.cache.view.store(data), lease=lease)
 
     def _refuse_invalid(self, name: str, causes: Sequence[status.Cause]) -> None:
         if causes:
@@ -283,24 +285,18 @@ class Registry:
         new = await change(current.decode())
         self._check_identity(new, old)
         keep_system_metadata(new, old)
-        self._prepare(new, old, subresource)
+        self.strategy.prepare(new, old, subresource)
         await self._assign(new, old, attempt)
         name = old["metadata"]["name"]
         if subresource != "binding":
-            self._refuse_invalid(name, validation.validate_update(new, old))
+            self._refuse_invalid(
+                name, validation.validate_update(new, old, subresource=subresource)
+            )
         added = {
             k: v for k, v in self.strategy.claims(new).items() if k not in self.strategy.claims(old)
         }
         self._refuse_invalid(name, self._env.allocator.out_of_range(added))
         return new, old, deletion.is_finished(new, self.strategy)
-
-    def _prepare(self, new: Object, old: Object, subresource: str) -> None:
-        if subresource == "status":
-            self.strategy.prepare_status(new, old)
-        elif subresource == "finalize":
-            self.strategy.prepare_finalize(new, old)
-        elif subresource != "binding":  # which changes what clients may not: see apiserver
-            self.strategy.prepare_update(new, old)
 
     def _check_identity(self, new: Object, old: Object) -> None:
         """409 for another version or another incarnation than the one the client has seen."""
@@ -326,7 +322,7 @@ class Registry:
             return self._written(data, current.revision, dry_run)
         held, wanted = self.strategy.claims(old), self.strategy.claims(new)
         compares, ops = claiming.operations(held, {} if finished else wanted, key.decode())
-        write: Op = Delete(key) if finished else Put(key, data, lease=await self._lease())
+        write: Op = Delete(key) if finished else await self._put(key, data)
         added = {k: v for k, v in wanted.items() if k not in held}
         revision, succeeded, responses = await self._commit(
             [Compare(key, "mod", "=", current.revision), *compares],
@@ -365,7 +361,7 @@ class Registry:
         name = obj["metadata"]["name"]
         key = self.key(obj["metadata"].get("namespace", ""), name).encode()
         data = encoding.encode(obj)
-        ops: list[Op] = [Delete(key)] if remove else [Put(key, data, lease=await self._lease())]
+        ops: list[Op] = [Delete(key)] if remove else [await self._put(key, data)]
         if remove:
             ops += claiming.operations(self.strategy.claims(obj), {}, "")[1]
         revision, succeeded, responses = await self._commit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from cluster.apiserver.admission import signing_requests
 from cluster.apiserver.admission.chain import Plugin, Review
 from cluster.machinery import status
 
@@ -22,6 +23,7 @@ def default_plugins(find_account: FindServiceAccount, toleration_s: int) -> Sequ
         service_account(find_account),
         priority,
         default_toleration_seconds(toleration_s),
+        signing_requests.requester,
     )
 
 

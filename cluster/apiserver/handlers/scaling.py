@@ -60,9 +60,11 @@ def _answer(obj: Object) -> Response:
 
 
 def scale_of(obj: Object) -> Object:
-    """The Scale of a Deployment or ReplicaSet."""
+    """The Scale of a workload."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
-    selector = selectors.from_object(spec.get("selector"))
+    selector = spec.get("selector")
+    if obj["kind"] == "ReplicationController":  # whose selector is a plain map
+        selector = {"matchLabels": selector or {}}
     return {
         "kind": KIND,
         "apiVersion": API_VERSION,
@@ -70,6 +72,6 @@ def scale_of(obj: Object) -> Object:
         "spec": {"replicas": spec.get("replicas", 0)},
         "status": {
             "replicas": (obj.get("status") or {}).get("replicas", 0),
-            "selector": str(selector),
+            "selector": str(selectors.from_object(selector)),
         },
     }

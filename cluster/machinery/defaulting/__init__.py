@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cluster.machinery.defaulting import core, networking, others, pods, workloads
+from cluster.machinery.defaulting import core, networking, others, pods, registration, workloads
 
 Object = dict[str, Any]
 
@@ -37,9 +37,32 @@ _BY_KIND: dict[tuple[str, str], Callable[[Object], None]] = {
     ("storage.k8s.io/v1", "CSIDriver"): others.apply_csi_driver,
     ("scheduling.k8s.io/v1", "PriorityClass"): others.apply_priority_class,
     ("autoscaling/v2", "HorizontalPodAutoscaler"): others.apply_autoscaler,
-    ("autoscaling/v1", "HorizontalPodAutoscaler"): others.apply_autoscaler,
+    ("autoscaling/v1", "HorizontalPodAutoscaler"): others.apply_old_autoscaler,
+    ("v1", "LimitRange"): others.apply_limit_range,
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): others.apply_binding,
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): others.apply_binding,
+    (
+        "admissionregistration.k8s.io/v1",
+        "MutatingWebhookConfiguration",
+    ): registration.apply_webhooks,
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+    ): registration.apply_webhooks,
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+    ): registration.apply_admission_policy,
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): (
+        registration.apply_admission_policy_binding
+    ),
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"): registration.apply_flow_schema,
+    ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration"): (
+        registration.apply_priority_level
+    ),
+    ("apiregistration.k8s.io/v1", "APIService"): registration.apply_api_service,
+    ("resource.k8s.io/v1", "ResourceClaim"): registration.apply_resource_claim,
+    ("resource.k8s.io/v1", "ResourceClaimTemplate"): registration.apply_resource_claim_template,
 }
 
 

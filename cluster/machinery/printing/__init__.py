@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cluster.machinery import meta
-from cluster.machinery.printing import core, network, pods, workloads
+from cluster.machinery.printing import access, core, network, pods, policy, volumes, workloads
 from cluster.machinery.printing.columns import NAME, Cells, Column, Printer
 from cluster.machinery.resources import Resource
 
@@ -23,8 +23,11 @@ GENERIC = Printer((NAME, Column("Created At", "date", format="date-time")), _gen
 
 PRINTERS: dict[str, Printer] = {
     "pods": pods.PRINTER,
+    **access.PRINTERS,
     **core.PRINTERS,
     **network.PRINTERS,
+    **policy.PRINTERS,
+    **volumes.PRINTERS,
     **workloads.PRINTERS,
 }
 """By group resource; anything else is printed with its name and creation time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.machinery import meta
+from cluster.machinery.conversion import events
 from cluster.machinery.printing.columns import AGE, NAME, NONE, Cells, Column, Printer
 from cluster.machinery.printing.duration import UNKNOWN, age, since
 
@@ -73,7 +74,9 @@ def _lease(obj: meta.Object, now_s: float) -> Cells:
 
 
 def _event(obj: meta.Object, now_s: float) -> Cells:
-    about: dict[str, Any] = obj.get("involvedObject") or obj.get("regarding") or {}
+    if obj["apiVersion"] == events.NEW:
+        obj = events.to_core(obj)
+    about: dict[str, Any] = obj.get("involvedObject") or {}
     series: dict[str, Any] = obj.get("series") or {}
     started = obj.get("firstTimestamp") or obj.get("eventTime")
     last = series.get("lastObservedTime") or obj.get("lastTimestamp") or started
@@ -89,7 +92,7 @@ def _event(obj: meta.Object, now_s: float) -> Cells:
         f"{about.get('kind', '').lower()}/{about.get('name', '')}",
         about.get("fieldPath", ""),
         ", ".join(filter(None, reporter)),
-        (obj.get("message") or obj.get("note") or "").strip(),
+        (obj.get("message") or "").strip(),
         since(started, now_s),
         series.get("count") or obj.get("count") or 1,
         obj["metadata"]["name"],

@@ -54,9 +54,21 @@ class Strategy:
         keep(new["metadata"], old["metadata"], "labels")
         keep(new["metadata"], old["metadata"], "ownerReferences")
 
-    def prepare_finalize(self, new: Object, old: Object) -> None:
-        """Only namespaces have `/finalize`."""
-        raise NotImplementedError
+    def prepare(self, new: Object, old: Object, subresource: str) -> None:
+        """Keep of the old object whatever a write through this subresource may not change.
+
+        A binding changes what clients may not, so nothing is taken back from it.
+        """
+        if subresource == "status":
+            self.prepare_status(new, old)
+        elif subresource in ("", "scale"):
+            self.prepare_update(new, old)
+        elif subresource != "binding":
+            self.prepare_other(new, old, subresource)
+
+    def prepare_other(self, new: Object, old: Object, subresource: str) -> None:
+        """Subresources that only this resource has."""
+        raise NotImplementedError(subresource)
 
     def observed(self, obj: Object) -> Any:
         """The part whose changes generation counts."""
@@ -91,6 +103,14 @@ def keep(new: Object, old: Object, part: str) -> None:
         new[part] = old[part]
     else:
         new.pop(part, None)
+
+
+def keep_all_but_managers(new: Object, old: Object) -> None:
+    """The metadata stays as it was; who manages which field does not."""
+    managers = new["metadata"].get("managedFields")
+    new["metadata"] = dict(old["metadata"])
+    if managers is not None:
+        new["metadata"]["managedFields"] = managers
 
 
 def keep_system_metadata(new: Object, old: Object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cluster.storage.encoding import Object
-from cluster.storage.strategies.base import Strategy, keep
+from cluster.storage.strategies.base import Strategy, keep, keep_all_but_managers
 
 FINALIZER = "kubernetes"
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -25,11 +25,11 @@ class NamespaceStrategy(Strategy):
         keep(new, old, "spec")
         _label(new)
 
-    def prepare_finalize(self, new: Object, old: Object) -> None:
+    def prepare_other(self, new: Object, old: Object, subresource: str) -> None:
         """`/finalize` writes spec.finalizers and nothing else."""
         finalizers = (new.get("spec") or {}).get("finalizers")
-        for part in ("metadata", "status"):
-            keep(new, old, part)
+        keep_all_but_managers(new, old)
+        keep(new, old, "status")
         new["spec"] = {"finalizers": finalizers} if finalizers else {}
 
     def mark_terminating(self, obj: Object) -> None:

@@ -8,9 +8,19 @@ from cluster.machinery import resources
 from cluster.machinery.resources import Resource
 from cluster.storage.encoding import Object
 from cluster.storage.strategies.base import Strategy
+from cluster.storage.strategies.certificates import SigningRequestStrategy
+from cluster.storage.strategies.events import EventStrategy, NewEventStrategy
 from cluster.storage.strategies.namespaces import NamespaceStrategy
 from cluster.storage.strategies.pods import PodStrategy
 from cluster.storage.strategies.services import ServiceStrategy
+from cluster.storage.strategies.volumes import VolumeStrategy
+from cluster.storage.strategies.workloads import (
+    DeploymentStrategy,
+    JobStrategy,
+    PodTemplateStrategy,
+    ReplicaStrategy,
+    WorkloadStrategy,
+)
 
 
 class NodeStrategy(Strategy):
@@ -23,29 +33,6 @@ class NodeStrategy(Strategy):
         """Nothing to take away."""
 
 
-class EventStrategy(Strategy):
-    selectable = (
-        "involvedObject.kind",
-        "involvedObject.namespace",
-        "involvedObject.name",
-        "involvedObject.uid",
-        "involvedObject.apiVersion",
-        "involvedObject.resourceVersion",
-        "involvedObject.fieldPath",
-        "reason",
-        "reportingComponent",
-        "source",
-        "type",
-    )
-    expires = True
-
-    def fields(self, obj: Object) -> dict[str, str]:
-        """`source` is the component, wherever the event says it."""
-        found = super().fields(obj)
-        source = (obj.get("source") or {}).get("component")
-        return found | {"source": source or obj.get("reportingComponent") or ""}
-
-
 class CreatableByUpdate(Strategy):
     creates_on_update = True
 
@@ -54,30 +41,50 @@ class SecretStrategy(Strategy):
     selectable = ("type",)
 
 
-class ServiceAccountStrategy(Strategy):
+class ReturnedWhenDeleted(Strategy):
     returns_deleted = True
 
 
-class DeploymentStrategy(Strategy):
+class StatusOnly(Strategy):
+    """A status of its own, no generation."""
+
     has_status = True
+
+
+class QuotaStrategy(StatusOnly):
+    returns_deleted = True
+
+
+class AttachmentStrategy(StatusOnly):
+    returns_deleted = True
+
+
+class SpecOnly(Strategy):
+    """Generation counts changes of spec; no status."""
+
     counts_generation = True
 
-    def observed(self, obj: Object) -> object:
-        """Upstream counts changes of annotations too (deployment strategy)."""
-        return obj.get("spec"), obj["metadata"].get("annotations") or {}
+
+class DriverStrategy(SpecOnly):
+    returns_deleted = True
 
 
-class ReplicaSetStrategy(Strategy):
-    selectable = ("status.replicas",)
-    has_status = True
-    counts_generation = True
+class SliceOfDevices(SpecOnly):
+    selectable = ("spec.nodeName", "spec.driver")
 
 
-class EndpointSliceStrategy(Strategy):
+class WholeObject(Strategy):
+    """Generation counts every change but those of metadata."""
+
     counts_generation = True
 
     def observed(self, obj: Object) -> object:
         return {k: v for k, v in obj.items() if k not in ("metadata", "kind", "apiVersion")}
+
+
+class SpecAndStatus(Strategy):
+    has_status = True
+    counts_generation = True
 
 
 SERVED: dict[str, Strategy] = {
@@ -88,23 +95,63 @@ SERVED: dict[str, Strategy] = {
     "v1/endpoints": CreatableByUpdate(),
     "v1/configmaps": Strategy(),
     "v1/secrets": SecretStrategy(),
-    "v1/serviceaccounts": ServiceAccountStrategy(),
+    "v1/serviceaccounts": ReturnedWhenDeleted(),
     "v1/events": EventStrategy(),
+    "v1/replicationcontrollers": ReplicaStrategy(),
+    "v1/podtemplates": PodTemplateStrategy(),
+    "v1/limitranges": CreatableByUpdate(),
+    "v1/resourcequotas": QuotaStrategy(),
+    "v1/persistentvolumes": VolumeStrategy(),
+    "v1/persistentvolumeclaims": VolumeStrategy(),
+    "events.k8s.io/v1/events": NewEventStrategy(),
     "apps/v1/deployments": DeploymentStrategy(),
-    "apps/v1/replicasets": ReplicaSetStrategy(),
+    "apps/v1/replicasets": ReplicaStrategy(),
+    "apps/v1/statefulsets": WorkloadStrategy(),
+    "apps/v1/daemonsets": WorkloadStrategy(),
     "apps/v1/controllerrevisions": Strategy(),
-    "discovery.k8s.io/v1/endpointslices": EndpointSliceStrategy(),
+    "batch/v1/jobs": JobStrategy(),
+    "batch/v1/cronjobs": WorkloadStrategy(),
+    "autoscaling/v2/horizontalpodautoscalers": StatusOnly(),
+    "autoscaling/v1/horizontalpodautoscalers": StatusOnly(),
+    "policy/v1/poddisruptionbudgets": SpecAndStatus(),
+    "discovery.k8s.io/v1/endpointslices": WholeObject(),
     "coordination.k8s.io/v1/leases": CreatableByUpdate(),
+    "networking.k8s.io/v1/ingresses": SpecAndStatus(),
+    "networking.k8s.io/v1/ingressclasses": SpecOnly(),
+    "networking.k8s.io/v1/networkpolicies": SpecOnly(),
+    "networking.k8s.io/v1/ipaddresses": SpecOnly(),
+    "networking.k8s.io/v1/servicecidrs": SpecAndStatus(),
+    "storage.k8s.io/v1/storageclasses": ReturnedWhenDeleted(),
+    "storage.k8s.io/v1/csidrivers": DriverStrategy(),
+    "storage.k8s.io/v1/csinodes": ReturnedWhenDeleted(),
+    "storage.k8s.io/v1/csistoragecapacities": Strategy(),
+    "storage.k8s.io/v1/volumeattachments": AttachmentStrategy(),
+    "storage.k8s.io/v1/volumeattributesclasses": ReturnedWhenDeleted(),
+    "scheduling.k8s.io/v1/priorityclasses": WholeObject(),
+    "node.k8s.io/v1/runtimeclasses": Strategy(),
+    "rbac.authorization.k8s.io/v1/roles": CreatableByUpdate(),
+    "rbac.authorization.k8s.io/v1/rolebindings": CreatableByUpdate(),
+    "rbac.authorization.k8s.io/v1/clusterroles": CreatableByUpdate(),
+    "rbac.authorization.k8s.io/v1/clusterrolebindings": CreatableByUpdate(),
+    "admissionregistration.k8s.io/v1/mutatingwebhookconfigurations": WholeObject(),
+    "admissionregistration.k8s.io/v1/validatingwebhookconfigurations": WholeObject(),
+    "admissionregistration.k8s.io/v1/validatingadmissionpolicies": SpecAndStatus(),
+    "admissionregistration.k8s.io/v1/validatingadmissionpolicybindings": SpecOnly(),
+    "certificates.k8s.io/v1/certificatesigningrequests": SigningRequestStrategy(),
+    "flowcontrol.apiserver.k8s.io/v1/flowschemas": SpecAndStatus(),
+    "flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations": SpecAndStatus(),
+    "resource.k8s.io/v1/deviceclasses": SpecOnly(),
+    "resource.k8s.io/v1/resourceclaims": StatusOnly(),
+    "resource.k8s.io/v1/resourceclaimtemplates": Strategy(),
+    "resource.k8s.io/v1/resourceslices": SliceOfDevices(),
+    "apiregistration.k8s.io/v1/apiservices": StatusOnly(),
 }
 
-SUBRESOURCES: dict[str, frozenset[str]] = {
-    "v1/namespaces": frozenset({"status", "finalize"}),
-    "v1/pods": frozenset({"status", "log", "binding", "eviction"}),
-    "v1/nodes": frozenset({"status"}),
-    "v1/services": frozenset({"status"}),
-    "apps/v1/deployments": frozenset({"status", "scale"}),
-    "apps/v1/replicasets": frozenset({"status", "scale"}),
-}
+SUBRESOURCES = frozenset(
+    {"status", "scale", "finalize", "approval", "ephemeralcontainers", "resize", "binding",
+     "eviction", "log"}
+)  # fmt: skip
+"""Those that are served, of whatever resource has them."""
 
 
 def served() -> tuple[Resource, ...]:
@@ -114,8 +161,7 @@ def served() -> tuple[Resource, ...]:
 
 def _trimmed(name: str) -> Resource:
     resource = resources.find(name)
-    wanted = SUBRESOURCES.get(name, frozenset())
-    kept = tuple(s for s in resource.subresources if s.name in wanted)
+    kept = tuple(s for s in resource.subresources if s.name in SUBRESOURCES)
     return dataclasses.replace(resource, subresources=kept)
 
 

@@ -135,7 +135,7 @@ def test_a_service_shows_its_ports_and_addresses():
 
 
 def test_a_kind_without_a_printer_shows_name_and_creation():
-    resource = resources.find("priorityclasses.scheduling.k8s.io")
+    resource = resources.find("limitranges")
     obj = {"metadata": {"name": "high", "creationTimestamp": EARLIER}}
     table = printing.table(resource, [obj], NOW, include_object="None")
     assert table["rows"] == [{"cells": ["high", EARLIER]}]

@@ -14,7 +14,7 @@ from actors.seams.network import SystemNetwork
 from actors.seams.randomness import seeded_randomness
 from cluster.machinery import defaulting, resources
 from cluster.storage import keys
-from cluster.storage.cache import ResourceCache
+from cluster.storage.cache import ResourceCache, by_prefix
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Feed
@@ -32,7 +32,7 @@ class Storage:
         self.store = store
         seams = Seams(SystemClock(), seeded_randomness(seed), SystemNetwork(), SystemDisk())
         served = table.served()
-        self.caches = {keys.prefix(r): ResourceCache(r, table.strategy(r).fields) for r in served}
+        self.caches = by_prefix({r: ResourceCache(r, table.strategy(r).fields) for r in served})
         self.feed = Feed(store, seams, self.caches)
         self.leases = SharedLeases(store, seams, 3600)
         guard = NamespaceGuard(store, self.caches["/registry/namespaces/"])
@@ -46,7 +46,7 @@ class Storage:
 
     def lister(self, name: str) -> Lister:
         registry = self.registry(name)
-        return Lister(self.store, self.feed, registry.cache, registry.strategy)
+        return Lister(self.store, self.feed, registry.cache)
 
     async def namespace(self, name: str) -> None:
         await self.registry("namespaces").create(obj("v1", "Namespace", name, ""))

@@ -1,0 +1,194 @@
+"""Every stored resource through the real kubectl: create, print, change, apply, delete."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cluster.machinery import resources
+from cluster.storage.strategies import table
+
+_spec = importlib.util.spec_from_file_location(
+    "api_fixture", Path(__file__).parents[1] / "unit/apiserver/api_fixture.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+api_fixture = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(api_fixture)
+
+pytestmark = pytest.mark.skipif(api_fixture.KUBECTL is None, reason="kubectl is not on PATH")
+
+_HEAD = re.compile(r"--- # (\S+): (\S+?)=(.*)")
+
+
+def _signing_request() -> str:
+    """A PKCS #10 request, as it stands in spec.request."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sample")])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def _samples() -> dict[str, tuple[str, str, str]]:
+    """From "v1/pods" to (manifest, dotted field, value to change it to)."""
+    text = (Path(__file__).parent / "manifests/resources.yaml").read_text()
+    text = text.replace("%CSR%", _signing_request())
+    found: dict[str, tuple[str, str, str]] = {}
+    for part in re.split(r"(?m)^(?=--- # )", text)[1:]:
+        head, _, body = part.partition("\n")
+        match = _HEAD.fullmatch(head)
+        assert match is not None, head
+        found[match[1]] = (json.dumps(yaml.safe_load(body)), match[2], match[3])
+    return found
+
+
+SAMPLES = _samples()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    running = api_fixture.RunningApi(tmp_path_factory.mktemp("api"))
+    yield running
+    running.close()
+
+
+def test_there_is_a_sample_of_every_stored_resource() -> None:
+    dynamic = {"apiextensions.k8s.io/v1/customresourcedefinitions"}
+    assert set(table.SERVED) - dynamic == set(SAMPLES)
+
+
+def test_every_stable_resource_that_can_be_stored_is_served() -> None:
+    stored = {
+        f"{r.api_version}/{r.plural}" for r in resources.ALL if r.stable and "create" in r.verbs
+        and "list" in r.verbs
+    }  # fmt: skip
+    assert stored - set(table.SERVED) <= {"apiextensions.k8s.io/v1/customresourcedefinitions"}
+
+
+def _patch(path: str, text: str) -> str:
+    value = text if path.startswith(("metadata.", "data.", "spec.hard")) else yaml.safe_load(text)
+    for step in reversed(path.split(".")):
+        value = {step: value}
+    return json.dumps(value)
+
+
+def _at(obj: Any, path: str) -> Any:
+    for step in path.split("."):
+        obj = obj[step]
+    return obj
+
+
+def _path(key: str, name: str) -> str:
+    resource = resources.find(key)
+    root = f"/apis/{resource.api_version}" if resource.group else "/api/v1"
+    place = "/namespaces/default" if resource.namespaced else ""
+    return f"{root}{place}/{resource.plural}/{name}"
+
+
+@pytest.mark.parametrize("key", SAMPLES)
+def test_create_print_change_apply_and_delete(api: Any, key: str) -> None:
+    manifest, path, value = SAMPLES[key]
+    resource = resources.find(key)
+    full = f"{resource.plural}.{resource.version}.{resource.group}"
+    name = yaml.safe_load(manifest)["metadata"]["name"]
+    api.kubectl("create", "-f", "-", stdin=manifest)
+    found = api.json("GET", _path(key, name))[1]
+    assert (found["kind"], found["apiVersion"]) == (resource.kind, resource.api_version)
+    header = api.kubectl("get", full, name, "-o", "wide").splitlines()[0]
+    assert header.split()[0] in ("NAME", "LAST")
+    api.kubectl("patch", full, name, "--type=merge", "-p", _patch(path, value))
+    patched = api.json("GET", _path(key, name))[1]
+    assert str(_at(patched, path)).lower() == value.lower()
+    api.kubectl("apply", "-f", "-", stdin=manifest)
+    applied = api.json("GET", _path(key, name))[1]
+    assert applied["metadata"]["resourceVersion"] != patched["metadata"]["resourceVersion"]
+    api.kubectl("delete", full, name, "--wait=false")
+    if resource.plural != "namespaces":  # which wait for their controller
+        assert api.json("GET", _path(key, name))[0] == 404
+
+
+def test_an_event_is_one_object_in_two_versions(api: Any) -> None:
+    root = "/namespaces/default/events"
+    new = yaml.safe_load(SAMPLES["events.k8s.io/v1/events"][0])
+    assert api.json("POST", f"/apis/events.k8s.io/v1{root}", new)[0] == 201
+    core = api.json("GET", f"/api/v1{root}/sample-new")[1]
+    assert (core["message"], core["involvedObject"]["name"]) == ("one", "p")
+    assert core["reportingComponent"] == "example.com/test"
+    core["message"] = "two"
+    assert api.json("PUT", f"/api/v1{root}/sample-new", core)[0] == 200
+    shown = api.json("GET", f"/apis/events.k8s.io/v1{root}?fieldSelector=regarding.name%3Dp")[1]
+    (item,) = shown["items"]
+    assert (item["note"], item["apiVersion"]) == ("two", "events.k8s.io/v1")
+    assert "two" in api.kubectl("get", "events", "--field-selector=involvedObject.name=p")
+    assert api.json("DELETE", f"/apis/events.k8s.io/v1{root}/sample-new")[0] == 200
+    assert api.json("GET", f"/api/v1{root}/sample-new")[0] == 404
+
+
+def test_an_autoscaler_is_one_object_in_two_versions(api: Any) -> None:
+    old = yaml.safe_load(SAMPLES["autoscaling/v1/horizontalpodautoscalers"][0])
+    api.kubectl("create", "-f", "-", stdin=json.dumps(old))
+    path = "autoscaling/{}/namespaces/default/horizontalpodautoscalers/sample-old"
+    shown = api.json("GET", "/apis/" + path.format("v2"))[1]
+    target = {"type": "Utilization", "averageUtilization": 60}
+    assert shown["spec"]["metrics"] == [
+        {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+    ]
+    memory = {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}
+    shown["spec"]["metrics"].append({"type": "Resource", "resource": memory})
+    assert api.json("PUT", "/apis/" + path.format("v2"), shown)[0] == 200
+    through_v1 = api.json("GET", "/apis/" + path.format("v1"))[1]
+    assert through_v1["spec"]["targetCPUUtilizationPercentage"] == 60
+    assert api.json("PUT", "/apis/" + path.format("v1"), through_v1)[0] == 200
+    again = api.json("GET", "/apis/" + path.format("v2"))[1]["spec"]["metrics"]
+    assert {m["resource"]["name"] for m in again} == {"cpu", "memory"}
+    assert "cpu: <unknown>/60%" in api.kubectl("get", "hpa", "sample-old")
+
+
+def test_a_signing_request_is_approved_by_kubectl(api: Any) -> None:
+    api.kubectl("create", "-f", "-", stdin=SAMPLES[
+        "certificates.k8s.io/v1/certificatesigningrequests"][0])  # fmt: skip
+    found = api.get("csr", "sample")
+    assert (found["spec"]["username"], "status" in found) == ("admin", False)
+    api.kubectl("certificate", "approve", "sample")
+    assert api.get("csr", "sample")["status"]["conditions"][0]["type"] == "Approved"
+    assert api.kubectl("get", "csr", "sample").splitlines()[1].endswith("Approved")
+
+
+def test_all_workloads_with_replicas_scale(api: Any) -> None:
+    for key in ("v1/replicationcontrollers", "apps/v1/statefulsets"):
+        api.kubectl("create", "-f", "-", stdin=SAMPLES[key][0])
+        plural = key.rpartition("/")[2]
+        api.kubectl("scale", plural, "sample", "--replicas=5")
+        assert api.get(plural, "sample")["spec"]["replicas"] == 5
+
+
+def test_a_pod_gets_an_ephemeral_container_and_other_resources(api: Any) -> None:
+    api.kubectl("create", "-f", "-", stdin=SAMPLES["v1/pods"][0])
+    api.kubectl("debug", "sample", "--image=busybox", "--container=dbg", "--target=c")
+    pod = api.get("pod", "sample")
+    assert [c["name"] for c in pod["spec"]["ephemeralContainers"]] == ["dbg"]
+    resources_ = {"requests": {"cpu": "100m"}}
+    patch = json.dumps({"spec": {"containers": [{"name": "c", "resources": resources_}]}})
+    api.kubectl("patch", "pod", "sample", "--subresource=resize", "-p", patch)
+    assert api.get("pod", "sample")["spec"]["containers"][0]["resources"] == resources_
+    assert "NotFound" not in api.kubectl("get", "all")
+
+
+def test_each_short_name_and_category_is_listed(api: Any) -> None:
+    listed = api.kubectl("api-resources", "--no-headers")
+    names = {line.split()[1] for line in listed.splitlines()}
+    assert {"ds", "sts", "rc", "cj", "pv", "pvc", "sc", "ing", "netpol", "pdb", "hpa"} <= {
+        name for group in names for name in group.split(",")
+    }
