@@ -39,7 +39,8 @@ _logger = logging.getLogger(__name__)
 
 class Member:
     """Replicates, serves clients, expires leases. Config: `docs/contracts.md`, and optionally
-    `snapshot_entries`, `keep_entries`, `quota_bytes`, `watch_progress_s` and `compaction`."""
+    `snapshot_entries`, `keep_entries`, `segment_bytes`, `quota_bytes`, `watch_progress_s` and
+    `compaction`."""
 
     def __init__(self) -> None:
         self._connections: dict[Connection, None] = {}  # in order: turns are repeatable
@@ -108,6 +109,7 @@ class Member:
             policy=SnapshotPolicy(
                 config.get("snapshot_entries", defaults.entries),
                 config.get("keep_entries", defaults.keep_entries),
+                config.get("segment_bytes", defaults.segment_bytes),
             ),
             client_address=config["client_address"],
             tls=(server, client) if server is not None and client is not None else None,

@@ -55,6 +55,17 @@ class Fabric:
                 end.lose(ConnectionResetError("reset"))
                 end.peer.lose(ConnectionResetError("reset"))
 
+    def break_senders(self, source: str, target: str, late_s: float) -> None:
+        """The source loses its connections; what it has sent arrives, but late, and then a reset.
+
+        So bytes of a connection may come behind those of the one that took its place.
+        """
+        for end in list(self.ends):
+            if (end.process.host, end.peer.process.host) == (source, target):
+                end.out.send(None)
+                end.out.hold(late_s)
+                end.lose(ConnectionResetError("reset"))
+
     def ended(self, process: Process, *, silently: bool) -> None:
         """A process is gone: the kernel resets its connections, unless there is no power."""
         for end in [end for end in self.ends if end.process is process]:
@@ -83,6 +94,15 @@ class _Pipe:
     def clear(self) -> None:
         self._queue.clear()
         self.size_bytes = 0
+
+    def hold(self, delay_s: float) -> None:
+        """What is on its way takes longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._queue = deque((due_s + delay_s, data) for due_s, data in self._queue)
+        self._last_due_s += delay_s
+        self.arm()
 
     def arm(self, delay_s: float = 0.0) -> None:
         if self._timer is None and self._queue:

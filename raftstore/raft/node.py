@@ -28,7 +28,7 @@ from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.readindex import ReadRounds
 from raftstore.raft.snapshot import CorruptSnapshot, Snapshot, SnapshotWriter
 from raftstore.raft.transport import Events, PeerTransport
-from raftstore.raft.wal import CorruptLog, Wal, explain
+from raftstore.raft.wal import SEGMENT_BYTES, CorruptLog, Wal, explain
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class SnapshotPolicy:
     entries: int = 10_000
     keep_entries: int = 5_000
     """Kept in the log behind a snapshot, for followers that lag a little."""
+    segment_bytes: int = SEGMENT_BYTES
+    """Of one file of the log."""
 
 
 class RaftNode:
@@ -106,7 +108,7 @@ class RaftNode:
         seams.disk.make_folder(self._folder)
         self._receiver = SnapshotReceiver(seams.disk, self._folder)
         position, configuration = self._load_snapshot()
-        self.wal = Wal.open(seams.disk, f"{self._folder}/wal")
+        self.wal = Wal.open(seams.disk, f"{self._folder}/wal", self._policy.segment_bytes)
         self._join(position)
         self.raft = SafeSyncObj(
             self._name,

@@ -56,12 +56,12 @@ def _find(name: str, seeds: int, members: int) -> bool:
 def _tell(report: Report) -> bool:
     click.echo(
         f"seed {report.seed}: {report.answered} of {report.calls} calls answered, "
-        f"{report.revisions} revisions, trace {report.trace_hash}"
+        f"{report.revisions} revisions, {report.leases} leases, trace {report.trace_hash}"
     )
     if report.violations:
         click.echo("\n".join(f"  {fault}" for fault in report.faults))
         click.echo("\n".join(f"  VIOLATION {text}" for text in report.violations[:10]))
-        click.echo(f"  replay: scripts/simulate store --seeds {report.seed}")
+        click.echo(f"  replay: {report.replay}")
     return bool(report.violations)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from actors.seams.randomness import seeded_randomness
 from actors.simulation.loop import VirtualLoop
@@ -21,6 +21,8 @@ from raftstore.types import Event
 from raftstore.verify.history import Applied
 
 PEER_PORT, CLIENT_PORT = 1, 2
+SEGMENT_BYTES = 16 << 10
+"""Small, so that the log of a minute has many segments."""
 _logger = logging.getLogger(__name__)
 
 
@@ -35,12 +37,20 @@ class SimulatedCluster:
         self.members: dict[str, Member | None] = dict.fromkeys(self.names)
         self.refusing: dict[str, str] = {}
         """Members whose disk lost what it had promised to keep: they do not start."""
+        self.last_words: dict[str, str] = {}
+        """Members that lose power right after they send a message of this type."""
         self.violations: list[str] = []
+        self.leading_s: list[float] = []
+        """When members began to lead."""
         self._seed = seed
 
     @property
     def endpoints(self) -> list[str]:
         return [f"{name}:{CLIENT_PORT}" for name in self.names]
+
+    @property
+    def running_endpoints(self) -> list[str]:
+        return [f"{name}:{CLIENT_PORT}" for name, _ in self._running()]
 
     async def start(self, name: str) -> None:
         """Boot a machine and its member. One that cannot start stays down."""
@@ -50,12 +60,36 @@ class SimulatedCluster:
         self.members[name] = member
         try:
             await member.start(seams, self._config(name))
+            self._listen_for_last_words(name, member)
         except (CorruptLog, CorruptSnapshot) as error:
             self.refusing[name] = str(error)
             self.stop(name, power_loss=True)
         except OSError as error:
             _logger.info("%s does not start: %s", name, error)
             self.stop(name, power_loss=False)
+
+    def _listen_for_last_words(self, name: str, member: Member) -> None:
+        assert member._node is not None
+        transport, machine = member._node.transport, self.machines[name]
+        process, send = machine.process, transport.send
+
+        def send_and_fall(peer: str, message: dict[str, Any]) -> bool:
+            sent = send(peer, message)
+            last = sent and machine.process is process and process is not None and process.alive
+            if last and self.last_words.get(name) == message["type"]:
+                del self.last_words[name]
+                self.trace.add(self.loop.time(), "last words", name, message["type"])
+                self.stop(name, power_loss=True)
+            return sent
+
+        transport.send = send_and_fall  # type: ignore[method-assign]
+
+    def transfer(self, target: str) -> None:
+        """Ask whoever leads to hand over to `target`."""
+        for name in self.leaders:
+            node = cast(Member, self.members[name])._node
+            if node is not None and name != target:
+                node.move_leader(target, lambda moved: None)
 
     def stop(self, name: str, *, power_loss: bool) -> None:
         self.examine(name)
@@ -111,11 +145,12 @@ class SimulatedCluster:
             "data_dir": "/data",
             "snapshot_entries": 100,
             "keep_entries": 20,
+            "segment_bytes": SEGMENT_BYTES,
             "watch_progress_s": 1.0,
         }
 
     def _observe(self, name: str, member: Member) -> None:
-        """Hear of every revision that the member applies."""
+        """Hear of every revision that the member applies, and of its leading."""
         machine = member._state.machine
         tell = machine._on_revision
 
@@ -123,4 +158,12 @@ class SimulatedCluster:
             self.applied.add(name, revision, events, self.loop.time())
             tell(revision, events)
 
+        established = member._established
+
+        def begin(leads: bool) -> None:
+            if leads:
+                self.leading_s.append(self.loop.time())
+            established(leads)
+
         machine._on_revision = publish
+        member._established = begin  # type: ignore[method-assign]

@@ -10,10 +10,16 @@ from actors.seams.randomness import Randomness
 from raftstore.simulation.cluster import SimulatedCluster
 
 KINDS = (
-    "kill", "power_loss", "power_loss_all", "torn_power", "last_copies", "pause",
-    "cut_off", "one_way", "ring", "bridge", "slow", "lossy", "reset",
+    "kill", "power_loss", "power_loss_all", "torn_power", "last_words", "last_copies", "pause",
+    "cut_off", "one_way", "ring", "bridge", "slow", "lossy", "reset", "overtake",
+    "transfer", "disputed",
     "drift", "jump", "sync_error", "disk_full", "bit_flip",
 )  # fmt: skip
+MESSAGES = (
+    "append", "append_reply", "vote", "vote_reply", "pre_vote_reply", "read", "read_reply",
+    "snapshot", "snapshot_reply", "timeout_now",
+)  # fmt: skip
+"""What members send one another: each is a moment at which to lose power."""
 MAX_DRIFT = 0.005
 MAX_CLIENTS = 10
 
@@ -63,6 +69,7 @@ class Nemesis:
             machine.resume()
             machine.clock.drift(1.0)
             machine.operations_left = None
+            cluster.last_words.pop(name, None)
             machine.disk.full, machine.disk.failing_syncs = False, 0
             await self._restart(name)
         cluster.fabric.heal()
@@ -99,6 +106,13 @@ class Nemesis:
         self._cluster.machines[name].operations_left = None
         await self._restart(name)
 
+    async def _last_words(self, name: str, duration_s: float) -> None:
+        """Power fails right after a message of some kind was sent."""
+        self._cluster.last_words[name] = self._randomness.choice(MESSAGES)
+        await asyncio.sleep(duration_s)
+        self._cluster.last_words.pop(name, None)
+        await self._restart(name)
+
     async def _last_copies(self, name: str, duration_s: float) -> None:
         """Whoever acknowledges loses power in its next sync; later only such copies are left.
 
@@ -123,6 +137,47 @@ class Nemesis:
             await self._restart(each)
         await asyncio.sleep(4.0)
         await self._restart(leader)
+
+    async def _disputed(self, name: str, duration_s: float) -> None:
+        """Leadership goes from hand to hand, and whoever votes loses power and comes back.
+
+        The leader is cut off; then, once others have voted, those that they voted for are, and
+        the leader of before can be heard again.
+        """
+        cluster = self._cluster
+        old = next(iter(cluster.leaders), name)
+        others = [n for n in cluster.names if n != old]
+        for each in others:
+            cluster.last_words[each] = "vote_reply"
+        fabric = cluster.fabric
+        first = {way for each in others for way in ((each, old), (old, each))}
+        fabric.cut |= first
+        voters = await self._first_to_fall(others, 5.0)
+        candidates = [n for n in others if n not in voters]
+        for each in others:
+            cluster.last_words.pop(each, None)
+        fabric.cut -= first
+        ways = [w for a in candidates for b in cluster.names if a != b for w in ((a, b), (b, a))]
+        cut = asyncio.create_task(self._isolate(ways, self._randomness.uniform(1.0, 4.0)))
+        await asyncio.sleep(self._randomness.uniform(0.0, 0.3))
+        for each in voters:
+            await self._restart(each)
+        await cut
+
+    async def _first_to_fall(self, names: Sequence[str], timeout_s: float) -> list[str]:
+        """Wait until some of them are down."""
+        end_s = self._cluster.loop.time() + timeout_s
+        while self._cluster.loop.time() < end_s:
+            down = [name for name in names if not self._cluster.is_up(name)]
+            if down:
+                await asyncio.sleep(0.005)
+                return [name for name in names if not self._cluster.is_up(name)]
+            await asyncio.sleep(0.01)
+        return []
+
+    async def _transfer(self, name: str, duration_s: float) -> None:
+        """Leadership is asked to move, whatever else goes on."""
+        self._cluster.transfer(name)
 
     async def _pause(self, name: str, duration_s: float) -> None:
         machine = self._cluster.machines[name]
@@ -185,6 +240,11 @@ class Nemesis:
     async def _reset(self, name: str, duration_s: float) -> None:
         for other in [*self._cluster.names, *(f"c{number}" for number in range(MAX_CLIENTS))]:
             self._cluster.fabric.reset_some(name, other, 0.7)
+
+    async def _overtake(self, name: str, duration_s: float) -> None:
+        """Senders lose connections whose bytes still arrive, behind those of the next ones."""
+        for other in self._cluster.names:
+            self._cluster.fabric.break_senders(name, other, duration_s / 3)
 
     # ---- clocks
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actors.seams.randomness import seeded_randomness
+from actors.seams.randomness import Randomness, seeded_randomness
 from actors.simulation.loop import VirtualLoop
+from raftstore.client import StoreClient
 from raftstore.simulation.cluster import SimulatedCluster
-from raftstore.simulation.nemesis import Fault, Nemesis, plan
-from raftstore.simulation.workload import Workload
-from raftstore.verify import revisions, watches
+from raftstore.simulation.leasing import Leasing
+from raftstore.simulation.nemesis import MAX_DRIFT, Fault, Nemesis, plan
+from raftstore.simulation.operations import KEYS
+from raftstore.simulation.workload import LEASES, Workload
+from raftstore.types import Event
+from raftstore.verify import hashes, leases, linearizability, revisions, watches
 
-CLIENTS = 4
+CLIENTS, HOLDERS = 4, 3
 FAULTY_S, HEALED_S = 45.0, 15.0
+SETTLED_S = 5.0
+"""How long after healing there may still be elections."""
+STALE_S = 4.0
+"""Twice the time between two reports of progress to a watch, and a reconnection."""
 CALL_TIMEOUT_S = 3.0
 
 
@@ -29,6 +38,13 @@ class Report:
     calls: int
     answered: int
     revisions: int
+    leases: int
+    members: int = 3
+
+    @property
+    def replay(self) -> str:
+        """The command that does the very same again."""
+        return f"scripts/simulate store --seeds {self.seed} --members {self.members}"
 
 
 def run_seed(seed: int, members: int = 3) -> Report:
@@ -56,40 +72,80 @@ def _note(unexpected: list[str], context: dict[str, Any]) -> None:
         unexpected.append(f"{context['message']}: {error!r}")
 
 
+class _Simulation:
+    """What one run is made of."""
+
+    def __init__(self, loop: VirtualLoop, seed: int, members: int) -> None:
+        self.loop, self.seed = loop, seed
+        self.cluster = SimulatedCluster(loop, seed, members)
+        self.workload = Workload(loop.time)
+        self.leasing = Leasing(loop.time, self.workload.calls)
+        self.healed_s = self.end_s = 0.0
+        self.tasks: list[asyncio.Task[None]] = []
+        self.clients: list[StoreClient] = []
+
+    def randomness(self, what: str) -> Randomness:
+        return seeded_randomness(f"{self.seed}/{what}")
+
+    async def begin(self) -> None:
+        for name in self.cluster.names:
+            await self.cluster.start(name)
+        for number in range(CLIENTS):
+            self.clients.append(await self.cluster.client(number, CALL_TIMEOUT_S))
+        work, (first, second, third, fourth) = self.workload, self.clients
+        for number, client in enumerate(self.clients):
+            self._do(work.run(number, client, self.randomness(f"client/{number}")))
+        for number in range(HOLDERS):
+            client = self.clients[number]
+            self._do(self.leasing.run(number, client, self.randomness(f"leases/{number}")))
+        self._do(work.watch(0, first, self.randomness("watch/0")))
+        self._do(work.watch(1, second, self.randomness("watch/1")))
+        self._do(work.compact(third, self.randomness("compact")))
+        endpoints = self.cluster.endpoints
+        self._do(work.compare(fourth, endpoints, self.randomness("compare")))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.create_task(work))
+
+    async def end(self) -> None:
+        """End the clients; the members come to hold the same."""
+        self.end_s = self.loop.time()
+        for task in self.tasks:
+            task.cancel()
+        ended = await asyncio.gather(*self.tasks, return_exceptions=True)
+        found = self.cluster.violations
+        found += [repr(e) for e in ended if isinstance(e, Exception)]
+        if not await self.cluster.wait_until_equal(10.0):
+            found.append("members that run do not come to hold the same state")
+        endpoints = self.cluster.running_endpoints
+        told = await self.workload.hash_all(self.clients[0], endpoints, 0)
+        if len(told) < len(endpoints):
+            found.append(f"only {len(told)} of {endpoints} answer")
+        for client in self.clients:
+            await client.stop()
+        for name in self.cluster.names:
+            self.cluster.examine(name)
+
+
 async def _run(loop: VirtualLoop, seed: int, members: int) -> Report:
-    cluster = SimulatedCluster(loop, seed, members)
-    workload = Workload(loop.time)
-    randomness = seeded_randomness(f"{seed}/plan")
-    faults = plan(randomness, cluster.names, FAULTY_S)
-    for name in cluster.names:
-        await cluster.start(name)
-    clients = [await cluster.client(number, CALL_TIMEOUT_S) for number in range(CLIENTS)]
-    tasks = _work(workload, clients, seed)
-    nemesis = Nemesis(cluster, seeded_randomness(f"{seed}/nemesis"))
+    simulation = _Simulation(loop, seed, members)
+    cluster = simulation.cluster
+    faults = plan(simulation.randomness("plan"), cluster.names, FAULTY_S)
+    await simulation.begin()
+    nemesis = Nemesis(cluster, simulation.randomness("nemesis"))
     await nemesis.execute(faults)
     await asyncio.sleep(max(0.0, FAULTY_S - loop.time()))
     await nemesis.heal()
-    healed_s = loop.time()
+    simulation.healed_s = loop.time()
     await asyncio.sleep(HEALED_S)
-    for task in tasks:
-        task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    crashed = [repr(e) for e in ended if isinstance(e, Exception)]
-    for client in clients:
-        await client.stop()
-    equal = await cluster.wait_until_equal(10.0)
-    for name in cluster.names:
-        cluster.examine(name)
-    violations = [*crashed, *workload.broken, *cluster.violations]
-    if not equal:
-        violations.append("members that run do not come to hold the same state")
+    await simulation.end()
     digest = cluster.trace.digest()
     await _shut_down(cluster)
-    violations += _progress(workload, healed_s) + _check(cluster, workload)
-    answered = sum(call.outcome == "ok" for call in workload.calls)
+    calls = simulation.workload.calls
+    answered = sum(call.outcome == "ok" for call in calls)
     return Report(
-        seed, faults, violations, digest, len(workload.calls), answered,
-        len(cluster.applied.events),
+        seed, faults, _violations(simulation), digest, len(calls), answered,
+        len(cluster.applied.events), len(simulation.leasing.held), members,
     )  # fmt: skip
 
 
@@ -103,20 +159,31 @@ async def _shut_down(cluster: SimulatedCluster) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _work(workload: Workload, clients: list[Any], seed: int) -> list[asyncio.Task[None]]:
-    works = [
-        workload.run(number, client, seeded_randomness(f"{seed}/client/{number}"))
-        for number, client in enumerate(clients)
-    ]
-    works.append(workload.watch(clients[0], seeded_randomness(f"{seed}/watch/0")))
-    works.append(workload.watch(clients[1], seeded_randomness(f"{seed}/watch/1")))
-    works.append(workload.compact(clients[2], seeded_randomness(f"{seed}/compact")))
-    return [asyncio.create_task(work) for work in works]
+def _violations(simulation: _Simulation) -> list[str]:
+    cluster, workload, leasing = simulation.cluster, simulation.workload, simulation.leasing
+    applied = cluster.applied
+    found = [*workload.broken, *leasing.broken, *cluster.violations]
+    found += _progress(workload, simulation.healed_s)
+    found += revisions.check(workload.calls, applied, _ends_a_lease)
+    found += linearizability.check(workload.calls, KEYS)
+    settled_s = max(simulation.healed_s + SETTLED_S, *cluster.leading_s, 0.0)
+    found += leases.check(leasing.held, applied, settled_s, simulation.end_s, MAX_DRIFT)
+    found += hashes.check(workload.hashes)
+    compacted = max(workload.compacted, default=0)
+    for watched in workload.watches:
+        found += watches.check(watched, applied, compacted)
+    for watched in workload.open_watches.values():
+        found += _stalled(watched, simulation)
+    return found
+
+
+def _ends_a_lease(revision: int, events: Sequence[Event]) -> bool:
+    return all(e.type == "delete" and e.kv.key.startswith(LEASES) for e in events)
 
 
 def _progress(workload: Workload, healed_s: float) -> list[str]:
     """Healed, the store answers: every client, some seconds later."""
-    settled_s = healed_s + CALL_TIMEOUT_S + 5.0
+    settled_s = healed_s + CALL_TIMEOUT_S + SETTLED_S
     for number in range(CLIENTS):
         late = [c for c in workload.calls if c.client == number and c.invoked_s >= settled_s]
         if not late or any(c.outcome in ("failed", "unknown") for c in late):
@@ -124,11 +191,11 @@ def _progress(workload: Workload, healed_s: float) -> list[str]:
     return []
 
 
-def _check(cluster: SimulatedCluster, workload: Workload) -> list[str]:
-    found = revisions.check(workload.calls, cluster.applied)
-    compacted = max(workload.compacted, default=0)
-    for watched in workload.watches:
-        found += watches.check(
-            watched.batches, watched.start, b"key/", watched.prev_kv, cluster.applied, compacted
-        )
-    return found
+def _stalled(watched: watches.Watched, simulation: _Simulation) -> list[str]:
+    """Healed, a watch that has been open for a while is told what happens, or how far it is."""
+    applied = simulation.cluster.applied
+    old_s = simulation.end_s - STALE_S
+    if watched.opened_s > old_s - STALE_S or old_s < simulation.healed_s + SETTLED_S:
+        return []
+    known = max((r for r, at_s in applied.at_s.items() if at_s < old_s), default=1)
+    return watches.check_current(watched, known)

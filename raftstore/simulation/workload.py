@@ -1,100 +1,118 @@
-"""Clients that read and write a few keys, watch all of them, and note what they were told."""
+"""Clients that read and write a few keys, watch them, and note what they were told."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from actors.seams.randomness import Randomness
 from raftstore.client import StoreClient
-from raftstore.errors import Compacted, StoreError, Unavailable, UnknownOutcome
-from raftstore.types import Compare, Delete, Put, Range, Txn, WatchBatch
+from raftstore.errors import Compacted, KeyNotFound, StoreError, Unavailable, UnknownOutcome
+from raftstore.simulation.operations import KEYS, PREFIX, PREFIX_END, Operations
+from raftstore.types import EventType, HashKv, Op, Put, Range
 from raftstore.verify.history import Call
+from raftstore.verify.watches import Watched
 
-KEYS = [b"key/%d" % number for number in range(5)]
 THINK_S = (0.0, 0.25)
-
-
-@dataclass
-class Watched:
-    """What one watch gave, from revision `start` on (0: from where its first batch stands)."""
-
-    start: int
-    prev_kv: bool
-    batches: list[WatchBatch] = field(default_factory=list)
+LEASES, LEASES_END = b"lease/", b"lease0"
 
 
 class Workload:
     """Histories of all clients."""
 
-    def __init__(self, now: Any) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self.calls: list[Call] = []
         self.watches: list[Watched] = []
+        self.open_watches: dict[int, Watched] = {}
         self.compacted: list[int] = []
+        self.hashes: list[tuple[str, HashKv]] = []
         self.broken: list[str] = []
         """Errors that no promise covers."""
+        self._newest = 1
 
     async def run(self, number: int, client: StoreClient, randomness: Randomness) -> None:
         """One client, forever."""
-        known: dict[bytes, int] = {}
+        operations = Operations(number, randomness)
         while True:
             await asyncio.sleep(randomness.uniform(*THINK_S))
-            await self._one(number, client, randomness, known)
+            op = operations.next()
+            stale = isinstance(op, Range) and not op.revision and randomness.random() < 0.1
+            call = Call(number, op, self._now(), serializable=stale)
+            self.calls.append(call)
+            await self._execute(client, call)
+            if call.outcome == "ok":
+                self._newest = max(self._newest, call.result.revision)
+                operations.heard(op, call.result)
 
-    async def _one(
-        self, number: int, client: StoreClient, randomness: Randomness, known: dict[bytes, int]
-    ) -> None:
-        key = randomness.choice(KEYS)
-        kinds: list[Literal["put", "delete", "cas", "range"]] = ["put", "delete", "cas", "range"]
-        kind = randomness.choices(kinds, (4, 1, 3, 4))[0]
-        value = b"%d-%d" % (number, len(self.calls)) if kind in ("put", "cas") else b""
-        call = Call(number, kind, key, value, known.get(key, 0), self._now())
-        self.calls.append(call)
+    async def _execute(self, client: StoreClient, call: Call) -> None:
         try:
-            call.result = await client.execute(_operation(call))
+            call.result = await client.execute(call.op, serializable=call.serializable)
             call.outcome = "ok"
         except UnknownOutcome:
             call.outcome = "unknown"
         except Unavailable:
             call.outcome = "failed"
         except StoreError as error:
-            self.broken.append(f"{call} raised {error!r}")
+            call.outcome = "refused"
+            if not self._may_refuse(call.op, error):
+                self.broken.append(f"{call} raised {error!r}")
         call.returned_s = self._now()
-        if call.outcome == "ok" and kind == "range":
-            known[key] = call.result.kvs[0].mod_revision if call.result.kvs else 0
-        elif call.outcome == "ok":
-            known[key] = call.result.revision
 
-    async def watch(self, client: StoreClient, randomness: Randomness) -> None:
-        """Watch all keys, now and then from the past or anew, forever."""
+    def _may_refuse(self, op: Op, error: StoreError) -> bool:
+        if isinstance(error, Compacted):
+            return isinstance(op, Range) and 0 < op.revision < max(self.compacted, default=0)
+        keeps = isinstance(op, Put) and (op.ignore_value or op.ignore_lease)
+        return isinstance(error, KeyNotFound) and keeps
+
+    # ---- watches
+
+    async def watch(self, number: int, client: StoreClient, randomness: Randomness) -> None:
+        """Watch, end, and go on where that watch ended, from the past, or anew; forever."""
+        last = 0
         while True:
-            back = randomness.randint(0, 40)
-            newest = max((c.result.revision for c in self.calls if c.result is not None), default=1)
-            watched = Watched(max(0, newest - back) if back > 10 else 0, randomness.random() < 0.7)
+            watched = self._next_watch(randomness, last)
             self.watches.append(watched)
+            self.open_watches[number] = watched
             try:
                 async with asyncio.timeout(randomness.uniform(5.0, 30.0)):
                     await self._follow(client, watched)
-            except (TimeoutError, Compacted):
-                continue
+            except TimeoutError:
+                last = watched.last
+            except Compacted:
+                last = 0
+
+    def _next_watch(self, randomness: Randomness, last: int) -> Watched:
+        keys = [(PREFIX, PREFIX_END)] * 4 + [(KEYS[0], b""), (LEASES, LEASES_END), (b"\0", b"\0")]
+        key, range_end = randomness.choice(keys)
+        back = randomness.randint(11, 40)
+        starts = [0, max(1, self._newest - back), last + 1 if last else 0, last + 1 if last else 0]
+        choices: list[tuple[EventType, ...]] = [(), (), (), ("put",), ("delete",)]
+        filters = randomness.choice(choices)
+        prev_kv = randomness.random() < 0.7
+        start = randomness.choice(starts)
+        return Watched(key, range_end, start, prev_kv, filters, self._now())
 
     async def _follow(self, client: StoreClient, watched: Watched) -> None:
         stream = client.watch(
-            b"key/", b"key0", start_revision=watched.start, prev_kv=watched.prev_kv
+            watched.key,
+            watched.range_end,
+            start_revision=watched.start,
+            prev_kv=watched.prev_kv,
+            filters=watched.filters,
         )
         async with aclosing(stream) as batches:
             async for batch in batches:
                 watched.batches.append(batch)
 
+    # ---- maintenance
+
     async def compact(self, client: StoreClient, randomness: Randomness) -> None:
         """Forget history under load, forever."""
         while True:
             await asyncio.sleep(randomness.uniform(2.0, 8.0))
-            newest = max((c.result.revision for c in self.calls if c.result is not None), default=1)
-            target = newest - randomness.randint(0, 30)
+            target = self._newest - randomness.randint(0, 30)
             if target > max(self.compacted, default=1):
                 self.compacted.append(target)
                 try:
@@ -102,13 +120,26 @@ class Workload:
                 except (UnknownOutcome, Unavailable, Compacted):
                     continue
 
+    async def compare(
+        self, client: StoreClient, endpoints: Sequence[str], randomness: Randomness
+    ) -> None:
+        """Ask members for hashes, of the same revisions, forever."""
+        while True:
+            await asyncio.sleep(randomness.uniform(1.0, 4.0))
+            await self.hash_all(client, endpoints, self._newest)
 
-def _operation(call: Call) -> Any:
-    if call.kind == "put":
-        return Put(call.key, call.value)
-    if call.kind == "delete":
-        return Delete(call.key)
-    if call.kind == "range":
-        return Range(call.key)
-    unchanged = Compare(call.key, "mod", "=", call.expected_revision)
-    return Txn([unchanged], [Put(call.key, call.value)], [Range(call.key)])
+    async def hash_all(
+        self, client: StoreClient, endpoints: Sequence[str], revision: int
+    ) -> list[HashKv]:
+        """What those answer that can."""
+        found = await asyncio.gather(*(self._hash(client, e, revision) for e in endpoints))
+        return [told for told in found if told is not None]
+
+    async def _hash(self, client: StoreClient, endpoint: str, revision: int) -> HashKv | None:
+        async with client.member(endpoint, 1.0) as member:
+            try:
+                told = await member.hash_kv(revision)
+            except StoreError:  # it is down, lags, or has compacted that
+                return None
+        self.hashes.append((endpoint, told))
+        return told

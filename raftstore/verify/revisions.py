@@ -1,25 +1,36 @@
 """Linearizability by replay: revisions are a total order; every answer must fit into it.
 
-A written value is unique, so its revision tells which call made it.
+A written value is unique, so its revision tells which call made it. That each answer is the one
+that `model` gives at the revision that it names makes the order of revisions a sequential history;
+that revisions never go back in real time makes it a linearization (Herlihy and Wing, 1990).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from raftstore.types import KeyValue
-from raftstore.verify.history import Applied, Call
+from raftstore.types import Event, Op, Put, Txn
+from raftstore.verify.history import Applied, Call, State
+from raftstore.verify.model import Refused, evaluate
 
-State = dict[bytes, KeyValue]
+Exempt = Callable[[int, Sequence[Event]], bool]
+"""Whether something other than a call made this revision."""
 
 
-def check(calls: Sequence[Call], applied: Applied) -> list[str]:
+def check(
+    calls: Sequence[Call], applied: Applied, exempt: Exempt = lambda revision, events: False
+) -> list[str]:
     """What no order of the calls can explain."""
+    problems = [*applied.violations, *_gaps(applied)]
+    if problems:
+        return problems
+    states = applied.states()
+    claimed: dict[int, Call] = {}
     return [
-        *applied.violations,
-        *_gaps(applied),
-        *_values(calls, applied),
-        *_answers(calls, applied),
+        *_values(calls, applied, states),
+        *_answers(calls, applied, states, claimed),
+        *_unexplained(calls, applied, states, claimed, exempt),
         *_real_time(calls, applied),
     ]
 
@@ -31,73 +42,111 @@ def _gaps(applied: Applied) -> Iterator[str]:
             return
 
 
-def _values(calls: Sequence[Call], applied: Applied) -> Iterator[str]:
+def _values(calls: Sequence[Call], applied: Applied, states: Sequence[State]) -> Iterator[str]:
     """Each value is written at most once, and only if its call may have been applied."""
     seen: dict[bytes, int] = {}
     for revision, events in sorted(applied.events.items()):
-        for event in events:
-            value = event.kv.value
-            if event.type == "put" and value in seen:
-                yield f"value {value!r} was written twice: {seen[value]} and {revision}"
-            seen[value] = revision
+        for kv in (event.kv for event in events if event.type == "put"):
+            before = states[revision - 1].get(kv.key)
+            if kv.value in seen and (before is None or before.value != kv.value):
+                yield f"value {kv.value!r} was written twice: {seen[kv.value]} and {revision}"
+            seen.setdefault(kv.value, revision)
     for call in calls:
-        if call.kind in ("put", "cas") and call.outcome == "failed" and call.value in seen:
-            yield f"told as not applied, but is revision {seen[call.value]}: {call}"
+        if call.outcome in ("failed", "refused"):
+            for value in written_values(call.op):
+                if value in seen:
+                    yield f"told as not applied, but is revision {seen[value]}: {call}"
 
 
-def _answers(calls: Sequence[Call], applied: Applied) -> Iterator[str]:
-    answered = sorted((c for c in calls if c.outcome == "ok"), key=lambda c: c.result.revision)
-    state: State = {}
-    upcoming = iter(sorted(applied.events))
-    revision = next(upcoming, None)
-    for call in answered:
-        while revision is not None and revision < call.result.revision:
-            _advance(state, applied, revision)
-            revision = next(upcoming, None)
-        before = state.get(call.key)
-        if revision is not None and revision == call.result.revision:
-            _advance(state, applied, revision)
-            revision = next(upcoming, None)
-        wrong = _explain(call, before, state, applied)
-        if wrong:
-            yield f"{wrong}: {call}"
+def written_values(op: Op) -> Iterator[bytes]:
+    """What the operation may write, if it gives the value itself."""
+    if isinstance(op, Put) and not op.ignore_value:
+        yield op.value
+    elif isinstance(op, Txn):
+        for inner in (*op.success, *op.failure):
+            yield from written_values(inner)
 
 
-def _advance(state: State, applied: Applied, revision: int) -> None:
-    for event in applied.events[revision]:
-        if event.type == "put":
-            state[event.kv.key] = event.kv
-        else:
-            state.pop(event.kv.key, None)
+def _answers(
+    calls: Sequence[Call], applied: Applied, states: Sequence[State], claimed: dict[int, Call]
+) -> Iterator[str]:
+    for call in calls:
+        if call.outcome == "ok":
+            wrong = _explain(call, applied, states, claimed)
+            if wrong:
+                yield f"{wrong}: {call}"
 
 
-def _explain(call: Call, before: KeyValue | None, state: State, applied: Applied) -> str | None:
+def _explain(
+    call: Call, applied: Applied, states: Sequence[State], claimed: dict[int, Call]
+) -> str | None:
     """None if the answer is right for the revision that it names."""
-    found = state.get(call.key)
-    if call.kind == "range":
-        kvs = list(call.result.kvs)
-        return None if kvs == ([found] if found else []) else f"stale or wrong read, is {found}"
-    events = applied.events.get(call.result.revision, [])
-    if call.kind == "put" or (call.kind == "cas" and call.result.succeeded):
-        written = any(e.type == "put" and e.kv.value == call.value for e in events)
-        return None if written else "acknowledged write is not in its revision"
-    return None
+    revision = call.result.revision
+    if not 1 <= revision <= applied.newest:
+        return f"a revision that does not exist (the newest is {applied.newest})"
+    result, events = _evaluate(call.op, states, revision)
+    if not events and result == call.result:
+        return None
+    wanted: Any = result
+    if revision > 1:
+        result, events = _evaluate(call.op, states, revision - 1)
+        if events and result == call.result and events == applied.events[revision]:
+            if revision in claimed:
+                return f"revision {revision} was made by {claimed[revision]}"
+            claimed[revision] = call
+            return None
+        wanted = result if events else wanted
+    return f"stale or wrong answer, should be {wanted}"
+
+
+def _evaluate(op: Op, states: Sequence[State], revision: int) -> tuple[Any, list[Event]]:
+    try:
+        return evaluate(op, states, revision)
+    except (Refused, IndexError) as error:
+        return error, []
+
+
+def _unexplained(
+    calls: Sequence[Call],
+    applied: Applied,
+    states: Sequence[State],
+    claimed: dict[int, Call],
+    exempt: Exempt,
+) -> Iterator[str]:
+    """Every revision was made by one call that may have made it, or is exempt."""
+    open_calls = [c for c in calls if c.outcome in ("unknown", "open") and not c.serializable]
+    makers: dict[int, int] = {}
+
+    def assign(revision: int, tried: set[int]) -> bool:
+        """A maker for the revision; others give way if they have another one (Kuhn)."""
+        for number, call in enumerate(open_calls):
+            if number in tried or call.invoked_s > applied.at_s[revision]:
+                continue
+            if _evaluate(call.op, states, revision - 1)[1] != applied.events[revision]:
+                continue
+            tried.add(number)
+            if number not in makers or assign(makers[number], tried):
+                makers[number] = revision
+                return True
+        return False
+
+    for revision, events in sorted(applied.events.items()):
+        if revision in claimed or exempt(revision, events) or assign(revision, set()):
+            continue
+        yield f"revision {revision} was made by no call: {events}"
 
 
 def _real_time(calls: Sequence[Call], applied: Applied) -> Iterator[str]:
     """What returned before a call began is at an earlier or (for reads) the same revision."""
-    points = [(c.invoked_s, 1, n) for n, c in enumerate(calls) if c.outcome == "ok"]
-    points += [(c.returned_s, 0, n) for n, c in enumerate(calls) if c.outcome == "ok"]
+    answered = [c for c in calls if c.outcome == "ok" and not c.serializable]
+    points = [(c.invoked_s, 1, n) for n, c in enumerate(answered)]
+    points += [(c.returned_s, 0, n) for n, c in enumerate(answered)]
     newest, floors = 0, {}
     for _, kind, number in sorted(points):
         if kind == 1:
             floors[number] = newest
             continue
-        call = calls[number]
+        call = answered[number]
         if call.result.revision < floors.get(number, 0):
             yield f"went back before revision {floors[number]}: {call}"
         newest = max(newest, call.result.revision)
-    newest_at_end = max(applied.events, default=1)
-    for number in floors:
-        if calls[number].result.revision > newest_at_end:
-            yield f"a revision that does not exist: {calls[number]}"
