@@ -16,23 +16,25 @@ import sys
 
 import uvloop
 
-from actors.seams import system_seams
+from actors.seams import Seams, system_seams
 from raftstore.gateway.server import Gateway
 from raftstore.member import Member
 
 CHECK_S = 0.5
 
 
-async def run(config_path: str) -> int:
+async def run(config_path: str, seams: Seams | None = None) -> int:
+    """`seams`: other ones than this machine's, to inject faults."""
+    seams = seams or system_seams()
     config = json.loads(pathlib.Path(config_path).read_text())
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     member = Member()
-    await member.start(system_seams(), config)
+    await member.start(seams, config)
     gateway = Gateway()
     if "gateway" in config:
-        await gateway.start(system_seams(), config["gateway"])
+        await gateway.start(seams, config["gateway"])
     print(f"serving {member.address}", flush=True)
     while not stopping.is_set() and not member.failed:
         try:

@@ -21,8 +21,8 @@ LEASES, LEASES_END = b"lease/", b"lease0"
 class Workload:
     """Histories of all clients."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float], think_s: tuple[float, float] = THINK_S) -> None:
+        self._now, self._think_s = now, think_s
         self.calls: list[Call] = []
         self.watches: list[Watched] = []
         self.open_watches: dict[int, Watched] = {}
@@ -36,7 +36,7 @@ class Workload:
         """One client, forever."""
         operations = Operations(number, randomness)
         while True:
-            await asyncio.sleep(randomness.uniform(*THINK_S))
+            await asyncio.sleep(randomness.uniform(*self._think_s))
             op = operations.next()
             stale = isinstance(op, Range) and not op.revision and randomness.random() < 0.1
             call = Call(number, op, self._now(), serializable=stale)

@@ -1,0 +1,112 @@
+"""Members of a store as real processes: started, killed, paused, cut off."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+def free_addresses(number: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    return addresses
+
+
+class StoreProcesses:
+    """Starts, kills and restarts members; addresses and folders stay."""
+
+    def __init__(
+        self, folder: pathlib.Path, members: int = 3, seed: str = "", **settings: Any
+    ) -> None:
+        """With a `seed` SIGKILL is a power cut, and links and disks fail on request."""
+        self.names = [f"m{i}" for i in range(members)]
+        addresses = free_addresses(2 * members)
+        peers = self.peers = dict(zip(self.names, addresses, strict=False))
+        self.endpoints = addresses[members:]
+        self._folder, self._seed, self._starts = folder, seed, 0
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        for name, client_address in zip(self.names, self.endpoints, strict=True):
+            config = {
+                "name": name,
+                "data_dir": str(folder / name),
+                "peer_address": peers[name],
+                "client_address": client_address,
+                "peers": peers,
+                "tls": None,
+                **settings,
+            }
+            (folder / f"{name}.json").write_text(json.dumps(config))
+
+    def configure(self, name: str, **settings: Any) -> None:
+        """Add to a member's config, from its next start on."""
+        path = self._folder / f"{name}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+    def start(self, *names: str) -> None:
+        for name in names or self.names:
+            with (self._folder / f"{name}.log").open("ab") as log:
+                self._processes[name] = subprocess.Popen(
+                    self._command(name),
+                    stdin=subprocess.PIPE if self._seed else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+
+    def _command(self, name: str) -> list[str]:
+        self._starts += 1
+        module, seed = "raftstore.process", []
+        if self._seed:
+            module, seed = "raftstore.faults.process", [f"{self._seed}/{name}/{self._starts}"]
+        return [sys.executable, "-m", module, f"{self._folder}/{name}.json", *seed]
+
+    def request(self, name: str, **faults: Any) -> None:
+        """Ask a member that was started with a seed for faults (see `faults.process`)."""
+        pipe = self._processes[name].stdin
+        assert pipe is not None
+        pipe.write(json.dumps(faults).encode() + b"\n")
+        pipe.flush()
+
+    def cut(self, ways: Iterable[tuple[str, str]], *, reset: bool = False) -> None:
+        """Drop what goes these ways between members, and nothing else (none: heal).
+
+        With `reset` the connections end first: members notice, instead of waiting.
+        """
+        targets: dict[str, list[str]] = {name: [] for name in self._processes}
+        for source, target in ways:
+            targets[source].append(self.peers[target])
+        for name, addresses in targets.items():
+            self.request(name, cut=addresses, reset=reset)
+
+    def kill(self, *names: str) -> None:
+        for name in names or self.names:
+            self._processes[name].send_signal(signal.SIGKILL)
+        for name in names or self.names:
+            process = self._processes.pop(name)
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+    def pause(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def stop(self) -> None:
+        if self._processes:
+            self.kill(*self._processes)
+
+    def logs(self) -> str:
+        return "\n".join(p.read_text() for p in sorted(self._folder.glob("*.log")))
