@@ -62,6 +62,8 @@ STREAMING = frozenset({("", "watch"), ("log", "get")})
 ON_COLLECTIONS = frozenset({"list", "create", "deletecollection"})
 BINDINGS = "v1/bindings"
 PODS = "v1/pods"
+DESCRIPTIONS = ("/api", "/openapi")
+"""Paths that tell what is served."""
 
 
 class App:
@@ -91,6 +93,8 @@ class App:
         if not await self._authorizer.allowed(asked):
             raise refusal(asked)
         if target is None:
+            if request.path.startswith(DESCRIPTIONS):
+                await self._context.catalogue.settled()
             return self._page(request)
         return await self._resource(request, target, user)
 
@@ -107,18 +111,20 @@ class App:
         raise status.path_not_found()
 
     async def _resource(self, request: Request, target: Target, user: User) -> Response | None:
-        handler, kept = self._find(target)
+        handler, kept = await self._find(target)
+        if kept.warning:
+            request.warnings.append(kept.warning)
         call = Call(self._context, request, target, kept, user)
         if (target.subresource, target.verb) in STREAMING:
             return await handler(call)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return await handler(call)
 
-    def _find(self, target: Target) -> tuple[Handler, Kept]:
+    async def _find(self, target: Target) -> tuple[Handler, Kept]:
         """404 for what does not exist, 405 for what cannot be done to it."""
         if target.resource_key == BINDINGS and not target.name and target.verb == "create":
             return binding.bind, self._context.find(PODS)
-        kept = self._context.kept.get(target.resource_key)
+        kept = await self._context.catalogue.find(target.resource_key)
         if kept is None or not self._has(kept, target):
             raise status.path_not_found()
         handler = HANDLERS.get((target.subresource, target.verb))

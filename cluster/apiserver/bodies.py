@@ -6,9 +6,10 @@ from typing import Any
 
 from cluster.apiserver.http.messages import Request
 from cluster.apiserver.negotiation import JSON, PROTOBUF, YAML, body_type
-from cluster.machinery import defaulting, schema, status, strict
+from cluster.machinery import kinds, status, strict
 from cluster.machinery.codec import json_codec, protobuf, yaml_codec
 from cluster.machinery.errors import BadRequest
+from cluster.machinery.kinds import Kind
 
 Object = dict[str, Any]
 
@@ -29,13 +30,16 @@ def field_validation(request: Request) -> str:
     return mode
 
 
-def read(request: Request, api_version: str, kind: str) -> Object:
-    """The body as an object of this kind, checked, pruned and with defaults filled in."""
+def read(request: Request, api_version: str, kind: str, form: Kind | None = None) -> Object:
+    """The body as an object of this kind, checked, pruned and with defaults filled in.
+
+    `form` describes kinds that are not in the tables.
+    """
     media_type = body_type(request.headers.get("content-type", ""))
     obj = decode(request.body, media_type, kind)
     require_kind(obj, api_version, kind)
     doubles = _duplicates(request, media_type)
-    return conform(request, obj, doubles)
+    return conform(request, obj, doubles, form)
 
 
 def decode(body: bytes, media_type: str, kind: str) -> Object:
@@ -74,22 +78,18 @@ def require_kind(obj: Object, api_version: str, kind: str) -> None:
         )
 
 
-def conform(request: Request, obj: Object, doubles: list[str]) -> Object:
+def conform(request: Request, obj: Object, doubles: list[str], form: Kind | None = None) -> Object:
     """Types checked (400), unknown fields reported as the client wants and dropped, defaults in."""
     api_version, kind = obj["apiVersion"], obj["kind"]
-    type_name = schema.type_for(api_version, kind)
-    if type_name is None:
+    form = form or kinds.built_in(api_version, kind)
+    if form is None:
         raise status.bad_request(f'no kind "{kind}" is registered for version "{api_version}"')
-    wrong = strict.check_types(obj, type_name)
+    wrong = form.check_types(obj)
     if wrong:
         text = f'{kind} in version "{api_version}" cannot be handled as a {kind}: {wrong[0]}'
         raise status.bad_request(text)
-    report(request, [*strict.check(obj, type_name), *doubles])
-    strict.prune(obj, type_name)
-    drop_nulls(obj)
-    if obj.get("metadata") is None:
-        obj["metadata"] = {}
-    defaulting.apply(obj)
+    report(request, [*form.unknown_fields(obj), *doubles])
+    form.clean(obj)
     return obj
 
 
@@ -107,16 +107,3 @@ def report(request: Request, findings: list[str]) -> None:
 def _duplicates(request: Request, media_type: str) -> list[str]:
     wanted = media_type == JSON and field_validation(request) != IGNORE
     return strict.duplicate_fields(request.body) if wanted else []
-
-
-def drop_nulls(obj: Object) -> None:
-    """A null field is an absent field, as in Go's structs; values of maps are left alone."""
-    for key in [k for k, v in obj.items() if v is None]:
-        del obj[key]
-    for value in obj.values():
-        if isinstance(value, dict):
-            drop_nulls(value)
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict):
-                    drop_nulls(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cluster.apiserver.context import Kept
@@ -15,7 +16,7 @@ HTTPS_PORT = 443
 LABELS = {"component": "apiserver", "provider": "kubernetes"}
 
 
-async def ensure(kept: dict[str, Kept], address: str, target_port: int) -> None:
+async def ensure(kept: Mapping[str, Kept], address: str, target_port: int) -> None:
     """Create what is missing; several servers may do this at once."""
     for name in NAMESPACES:
         await _ensure(kept["v1/namespaces"], {"metadata": {"name": name}})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from actors.seams import Seams
+from cluster.apiserver import bodies
 from cluster.apiserver.admission.chain import Chain, Operation, Review
 from cluster.apiserver.authentication import User
 from cluster.apiserver.bodies import Object
@@ -16,35 +19,56 @@ from cluster.apiserver.negotiation import Wanted, wanted
 from cluster.apiserver.routing import Target
 from cluster.apiserver.shapes import Shaper
 from cluster.machinery import status
+from cluster.machinery.kinds import Kind
+from cluster.machinery.printing import Printer
 from cluster.machinery.resources import Resource
-from cluster.storage.feed import Feed
+from cluster.machinery.scale import WORKLOAD, ScalePaths
+from cluster.storage.feed import Feed, Progress
 from cluster.storage.listing import Lister
 from cluster.storage.registry import Registry
+
+if TYPE_CHECKING:
+    from cluster.apiserver.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Everything about one served resource."""
+    """Everything about one served resource.
+
+    `form`, `printer` and `schema` (its OpenAPI v3 schema) are None where the tables have them;
+    `warning` is told to whoever uses the resource.
+    """
 
     resource: Resource
     registry: Registry
     lister: Lister
+    progress: Progress
+    form: Kind | None = None
+    printer: Printer | None = None
+    scale: ScalePaths = WORKLOAD
+    warning: str = ""
+    schema: Object | None = None
 
 
 @dataclass(frozen=True)
 class Context:
-    """`kept`: by "v1/pods". `draining` is set when the server is about to stop."""
+    """`draining` is set when the server is about to stop."""
 
     seams: Seams
-    kept: dict[str, Kept]
+    catalogue: Catalogue
     feed: Feed
     admission: Chain
     kubelets: KubeletClient
     metrics: Metrics
     draining: asyncio.Event
 
+    @property
+    def kept(self) -> Mapping[str, Kept]:
+        """What is served, by "v1/pods"."""
+        return self.catalogue.kept
+
     def find(self, key: str) -> Kept:
-        """KeyError for what is not served."""
+        """A built-in resource; KeyError for what is not served."""
         return self.kept[key]
 
 
@@ -79,7 +103,13 @@ class Call:
         """How to answer; 406 if the client accepts nothing that can be given."""
         accepted: Wanted = wanted(self.request.headers.get("accept", ""))
         include = self.request.parameter("includeObject")
-        return Shaper(self.resource, accepted, include, self.context.seams.clock.wall())
+        now_s = self.context.seams.clock.wall()
+        return Shaper(self.resource, accepted, include, now_s, self.kept.printer)
+
+    def read_body(self) -> Object:
+        """The body as an object of this resource: checked, pruned, with defaults."""
+        resource = self.resource
+        return bodies.read(self.request, resource.api_version, resource.kind, self.kept.form)
 
     async def admit(self, operation: Operation, new: Object | None, old: Object | None) -> None:
         """Run the admission chain over a write."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.negotiation import JSON, MediaType, parse_accept
 from cluster.machinery import resources, status
@@ -17,8 +18,34 @@ LIST_KIND = "APIGroupDiscoveryList"
 Document = dict[str, Any]
 
 
+class CurrentDiscovery:
+    """Documents of what the catalogue holds; made anew on the first request after a change."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._made: tuple[int, Discovery] | None = None
+
+    @property
+    def _current(self) -> Discovery:
+        generation = self._catalogue.generation
+        if self._made is None or self._made[0] != generation:
+            self._made = generation, Discovery(self._catalogue.resources)
+        return self._made[1]
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that has a document."""
+        return self._current.paths
+
+    def answer(self, request: Request) -> Response | None:
+        """None if the path has no discovery document."""
+        if not request.path.startswith("/api"):
+            return None
+        return self._current.answer(request)
+
+
 class Discovery:
-    """Documents are made once: what is served does not change while a server runs."""
+    """The documents of one set of resources."""
 
     def __init__(self, served: Sequence[Resource]) -> None:
         shown = [*served, resources.find("v1/bindings")]

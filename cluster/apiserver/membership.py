@@ -7,7 +7,7 @@ A server that dies stops renewing its lease, its key goes, and the others drop i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.seams import Seams
@@ -30,7 +30,7 @@ Address = tuple[str, int]
 class Membership:
     """Call `refresh` every REFRESH_S, and `leave` before stopping."""
 
-    def __init__(self, store: Store, seams: Seams, kept: dict[str, Kept], own: Address) -> None:
+    def __init__(self, store: Store, seams: Seams, kept: Mapping[str, Kept], own: Address) -> None:
         self._store, self._seams, self._kept, self._own = store, seams, kept, own
         self._lease_id = 0
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from cluster.apiserver.catalogue import Catalogue
+from cluster.apiserver.context import Kept
 from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.negotiation import JSON, parse_accept
 from cluster.machinery import openapi, status
@@ -17,19 +19,25 @@ V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_PROTOBUF_ANSWERED = V2_PROTOBUF.replace("@", ".")  # Go refuses to parse a type with an "@"
 V2_JSON = "application/com.github.proto-openapi.spec.v2@v1.0+json"
 CACHE_FOREVER = "public, immutable, max-age=31536000"
+V3_FORM, V2_JSON_FORM, V2_PROTOBUF_FORM, INDEX = "v3/", "v2", "v2pb", "index"
 
 
 class OpenApi:
-    """Documents of the served resources."""
+    """Documents of what the catalogue holds. A change remakes only what it concerns."""
 
-    def __init__(self, served: Sequence[Resource], release: str) -> None:
-        self._served, self._release = served, release
-        self._roots = openapi.paths_by_group_version(served)
+    def __init__(self, catalogue: Catalogue, release: str) -> None:
+        self._catalogue, self._release = catalogue, release
+        self._generation = -1
+        self._roots: dict[str, list[Resource]] = {}
+        self._kept: dict[str, Kept] = {}
         self._made: dict[str, tuple[bytes, str]] = {}
 
     def answer(self, request: Request) -> Response | None:
         """None if the path is none of ours."""
         path = request.path.rstrip("/")
+        if not path.startswith("/openapi/"):
+            return None
+        self._follow()
         if path == V2_PATH:
             return self._v2(request)
         if path == V3_PATH:
@@ -43,20 +51,46 @@ class OpenApi:
             response.headers["Cache-Control"] = CACHE_FOREVER
         return response
 
+    def _follow(self) -> None:
+        """Forget the documents of groups whose resources have changed."""
+        if self._generation == self._catalogue.generation:
+            return
+        self._generation = self._catalogue.generation
+        kept = dict(self._catalogue.kept)
+        roots = openapi.paths_by_group_version([k.resource for k in kept.values()])
+        for root in {*roots, *self._roots}:
+            if self._members(root, roots, kept) != self._members(root, self._roots, self._kept):
+                self._made.pop(V3_FORM + root, None)
+        for name in (INDEX, V2_JSON_FORM, V2_PROTOBUF_FORM):
+            self._made.pop(name, None)
+        self._roots, self._kept = roots, kept
+
+    def _members(
+        self, root: str, roots: Mapping[str, Sequence[Resource]], kept: Mapping[str, Kept]
+    ) -> list[Kept]:
+        return [kept[f"{r.api_version}/{r.plural}"] for r in roots.get(root, ())]
+
+    def _schemas(self, kept: Sequence[Kept]) -> list[openapi.CustomSchema]:
+        return [openapi.CustomSchema(k.resource, k.schema) for k in kept if k.schema is not None]
+
     def _v2(self, request: Request) -> Response:
         for clause in parse_accept(request.headers.get("accept", "") or JSON):
             if clause.name in (JSON, V2_JSON, "*/*", "application/*"):
-                return self._reply(request, *self._make("v2", self._v2_json), JSON)
+                return self._reply(request, *self._make(V2_JSON_FORM, self._v2_json), JSON)
             if clause.name == V2_PROTOBUF:
-                made = self._make("v2pb", self._v2_protobuf)
+                made = self._make(V2_PROTOBUF_FORM, self._v2_protobuf)
                 return self._reply(request, *made, V2_PROTOBUF_ANSWERED)
         raise status.not_acceptable((JSON, V2_PROTOBUF))
 
+    def _v2_document(self) -> dict[str, object]:
+        custom = self._schemas(list(self._kept.values()))
+        return openapi.v2_document(self._catalogue.resources, self._release, custom)
+
     def _v2_json(self) -> bytes:
-        return json_codec.encode(openapi.v2_document(self._served, self._release))
+        return json_codec.encode(self._v2_document())
 
     def _v2_protobuf(self) -> bytes:
-        return openapi.encode_v2_protobuf(openapi.v2_document(self._served, self._release))
+        return openapi.encode_v2_protobuf(self._v2_document())
 
     def _index(self) -> tuple[bytes, str]:
         def make() -> bytes:
@@ -66,13 +100,15 @@ class OpenApi:
             }
             return json_codec.encode({"paths": paths})
 
-        return self._make("index", make)
+        return self._make(INDEX, make)
 
     def _v3(self, root: str) -> tuple[bytes, str]:
         def make() -> bytes:
-            return json_codec.encode(openapi.v3_document(self._roots[root], self._release))
+            members = self._members(root, self._roots, self._kept)
+            custom = self._schemas(members)
+            return json_codec.encode(openapi.v3_document(self._roots[root], self._release, custom))
 
-        return self._make(root, make)
+        return self._make(V3_FORM + root, make)
 
     def _make(self, name: str, make: Callable[[], bytes]) -> tuple[bytes, str]:
         """The document and the hash of its content."""

@@ -16,8 +16,12 @@ from cluster.apiserver.admission.chain import Chain
 from cluster.apiserver.admission.plugins import default_plugins
 from cluster.apiserver.app import App
 from cluster.apiserver.authorization import SystemUsers
+from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.context import Context, Kept
-from cluster.apiserver.discovery import Discovery
+from cluster.apiserver.definitions.controller import DefinitionController
+from cluster.apiserver.definitions.installed import Parts
+from cluster.apiserver.definitions.manager import Definitions
+from cluster.apiserver.discovery import CurrentDiscovery
 from cluster.apiserver.health import HealthPages
 from cluster.apiserver.http.listener import HttpListener
 from cluster.apiserver.http.messages import Request, Response
@@ -25,7 +29,9 @@ from cluster.apiserver.kubelet_client import KubeletClient
 from cluster.apiserver.membership import REFRESH_S, Membership
 from cluster.apiserver.metrics import Metrics
 from cluster.apiserver.openapi import OpenApi
+from cluster.apiserver.webhooks import WebhookClient, WebhookError
 from cluster.machinery.codec import json_codec
+from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
 from cluster.storage import cache, compactor
 from cluster.storage.cache import ResourceCache
@@ -78,6 +84,8 @@ class ApiServer:
         self._compose(store)
         assert self._feed is not None
         self._feed.start()
+        self._definitions.start()
+        self._definition_controller.start()
         host, _, port = str(config["address"]).rpartition(":")
         self._listener = HttpListener(seams, self._app.handle)
         tls = server_context(config["tls"], require_client=False)
@@ -112,28 +120,54 @@ class ApiServer:
         leases = SharedLeases(store, seams, ttl_s)
         guard = NamespaceGuard(store, caches["/registry/namespaces/"])
         env = Environment(store, seams, self._feed, self._allocator, leases, guard)
-        self._kept: dict[str, Kept] = {}
+        self._catalogue = Catalogue()
+        self._kept = self._catalogue.kept
         for resource in served:
             registry = Registry(resource, table.strategy(resource), own[resource], env)
             lister = Lister(store, self._feed, own[resource])
-            self._kept[f"{resource.api_version}/{resource.plural}"] = Kept(
-                resource, registry, lister
-            )
+            kept = Kept(resource, registry, lister, self._feed)
+            self._catalogue.put(f"{resource.api_version}/{resource.plural}", [kept])
+        self._compose_definitions(store, env)
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
         self._context = Context(
             seams,
-            self._kept,
+            self._catalogue,
             self._feed,
             Chain(default_plugins(self._find_account, toleration_s)),
             KubeletClient(seams, config.get("kubelet_tls")),
             Metrics(),
             self._draining,
         )
-        self._discovery = Discovery(served)
-        openapi = OpenApi(served, GIT_VERSION)
+        self._discovery = CurrentDiscovery(self._catalogue)
+        openapi = OpenApi(self._catalogue, GIT_VERSION)
         health = HealthPages({"ping": lambda: ""}, self._checks())
         pages = [health.answer, self._page, self._discovery.answer, openapi.answer]
         self._app = App(self._context, SystemUsers(), pages)
+
+    def _compose_definitions(self, store: Store, env: Environment) -> None:
+        """Custom resources: followed, served, and their definitions' status kept."""
+        assert self._feed is not None
+        kept = self._kept[definition.KEY]
+        self._webhooks = WebhookClient(self._seams, self._service_address)
+        parts = Parts(store, self._seams, self._feed, env, self._webhooks, kept.registry.cache)
+        self._definitions = Definitions(parts, self._catalogue)
+        self._definition_controller = DefinitionController(parts, kept)
+
+    async def _service_address(self, namespace: str, name: str) -> str:
+        """The cluster IP that a webhook's Service has."""
+        try:
+            service = json_codec.decode(
+                await self._kept["v1/services"].registry.get(namespace, name)
+            )
+        except ApiError as error:
+            raise WebhookError(error.message) from error
+        spec = service.get("spec") or {}
+        if spec.get("type") == "ExternalName":
+            return str(spec["externalName"])
+        address = spec.get("clusterIP")
+        if not address or address == "None":
+            raise WebhookError(f'service "{namespace}/{name}" has no cluster IP')
+        return str(address)
 
     async def _find_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         registry = self._kept["v1/serviceaccounts"].registry
@@ -239,6 +273,10 @@ class ApiServer:
                     await self._membership.leave()
         if self._listener is not None:
             await self._listener.stop()
+        if getattr(self, "_definitions", None) is not None:
+            await self._definition_controller.stop()
+            await self._definitions.stop()
+            self._webhooks.close()
         if self._feed is not None:
             await self._feed.stop()
         if self._client is not None:

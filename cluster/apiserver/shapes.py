@@ -24,10 +24,18 @@ PARTIAL_LIST = "PartialObjectMetadataList"
 class Shaper:
     """How one request's answers look. `include` is the includeObject parameter of tables."""
 
-    def __init__(self, resource: Resource, wanted: Wanted, include: str, now_s: float) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        wanted: Wanted,
+        include: str,
+        now_s: float,
+        printer: printing.Printer | None = None,
+    ) -> None:
         if include not in ("", "None", "Metadata", "Object"):
             raise status.bad_request(f'unrecognized includeObject value: "{include}"')
         self.resource, self.wanted, self.now_s = resource, wanted, now_s
+        self._printer = printer
         self._include = include or "Metadata"
         self._meta_version = f"{META_GROUP}/{wanted.version}"
         self._columns_sent = False
@@ -73,6 +81,7 @@ class Shaper:
             include_object=self._include,
             list_meta=list_meta or {"resourceVersion": _version(objects)},
             api_version=self._meta_version,
+            found=self._printer,
         )
 
     def _partial(self, obj: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +133,7 @@ class Shaper:
             list_meta={"resourceVersion": _version([obj])},
             api_version=self._meta_version,
             columns_included=not self._columns_sent,
+            found=self._printer,
         )
         return json_codec.encode(table)
 

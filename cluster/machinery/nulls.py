@@ -71,3 +71,16 @@ def _value(value: Any, type_: str) -> None:
             _value(value[key], type_[2:])
     elif isinstance(value, dict):
         _struct(value, type_)
+
+
+def drop(obj: dict[str, Any]) -> None:
+    """In place: a null field is an absent field, as in Go's structs."""
+    for key in [k for k, v in obj.items() if v is None]:
+        del obj[key]
+    for value in obj.values():
+        if isinstance(value, dict):
+            drop(value)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict):
+                    drop(item)

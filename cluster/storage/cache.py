@@ -31,7 +31,7 @@ class ResourceCache:
     def __init__(self, resource: Resource, fields_of: FieldsOf, window: int = WINDOW_CHANGES):
         self.resource = resource
         self._fields_of = fields_of
-        self.view = views.of(resource)
+        self.form = views.of(resource)
         self.mirrors: list[ResourceCache] = []
         self._entries: Any = SortedDict()
         self._window: deque[Change] = deque()
@@ -40,6 +40,7 @@ class ResourceCache:
         self.first_sequence = 0
         self.floor = 0
         self.changed_revision = 0
+        self._listeners: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,6 +66,8 @@ class ResourceCache:
             watcher.end(status.gone("the watch cache was rebuilt: list again"))
         for mirror in self.mirrors:
             mirror.replace(stored, revision)
+        for listener in self._listeners:
+            listener()
 
     def put(self, key: str, stored: bytes, revision: int) -> None:
         """An object was written. The caller calls `notify` after the last of a revision."""
@@ -90,8 +93,19 @@ class ResourceCache:
             self.floor = self._window.popleft().revision
             self.first_sequence += 1
 
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change, for parts of the server that follow a resource."""
+        self._listeners.append(listener)
+
+    def end(self, error: status.ApiError) -> None:
+        """End all watches: this cache is fed no more."""
+        for watcher in list(self._watchers):
+            watcher.end(error)
+
     def notify(self) -> None:
         """Let the watchers see what was added."""
+        for listener in self._listeners:
+            listener()
         for watcher in list(self._watchers):
             watcher.resume()
         for mirror in self.mirrors:
@@ -101,7 +115,13 @@ class ResourceCache:
 
     def entry(self, key: str, stored: bytes, revision: int) -> Entry:
         """What the store holds, as this cache shows it."""
-        return read(key, self.view.show(stored), revision, self._fields_of)
+        data = self.form.load_now(stored)
+        assert data is not None, "versions that need a webhook are fed converted objects"
+        return self.shown(key, data, revision)
+
+    def shown(self, key: str, data: bytes, revision: int) -> Entry:
+        """An object that is in this cache's version already."""
+        return read(key, data, revision, self._fields_of)
 
     def get(self, key: str) -> Entry | None:
         entry: Entry | None = self._entries.get(key)

@@ -88,6 +88,8 @@ def taken_cause(claim: str, field: str) -> Cause:
     value = claim.rpartition("/")[2]
     if claim.startswith(PORT_CLAIMS):
         message = f"Invalid value: {value}: provided port is already allocated"
+    elif not claim.startswith(IP_CLAIMS):
+        message = f'Invalid value: "{value}": is already in use'
     else:
         message = (
             f'Invalid value: ["{value}"]: failed to allocate IP {value}: '

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from actors.seams import Seams
 from cluster.machinery import status
 from cluster.storage import keys
-from cluster.storage.cache import ResourceCache
 from raftstore.errors import Compacted, StoreError
 from raftstore.types import ALL_FROM, Event, KeyValue, Store
 
@@ -26,12 +26,42 @@ WAIT_S = 3.0
 RETRY_S = (0.05, 2.0)
 
 
+Stored = tuple[str, bytes, int]
+"""(key, value, mod revision)"""
+
+
+class Follower(Protocol):
+    """What is fed: `cache.ResourceCache`, or the versions of a custom resource."""
+
+    def replace(self, stored: Sequence[Stored], revision: int) -> None: ...
+
+    def put(self, key: str, stored: bytes, revision: int) -> None: ...
+
+    def delete(self, key: str, revision: int) -> None: ...
+
+    def notify(self) -> None: ...
+
+
+class Progress(Protocol):
+    """How far what a reader sees has come, and how it waits for more."""
+
+    @property
+    def revision(self) -> int: ...
+
+    async def reach(self, revision: int) -> None: ...
+
+    async def fresh(self) -> None: ...
+
+
 class Feed:
     """`start` returns at once; `ready` is set while the caches follow the store."""
 
-    def __init__(self, store: Store, seams: Seams, caches: Mapping[str, ResourceCache]) -> None:
+    def __init__(self, store: Store, seams: Seams, caches: Mapping[str, Follower]) -> None:
         """`caches`: by key prefix ("/registry/pods/")."""
-        self._store, self._seams, self._caches = store, seams, caches
+        self._store, self._seams = store, seams
+        self._caches: dict[str, Follower] = dict(caches)
+        self._loading: dict[str, list[Event]] = {}
+        self._loaded: dict[str, int] = {}
         self.revision = 0
         self.ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -47,6 +77,40 @@ class Feed:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- resources that come and go ------------------------------------------------------------
+
+    async def add(self, prefix: str, cache: Follower) -> None:
+        """Feed one more cache; returns when it holds what the store held at the call.
+
+        What happens while the range is read is kept aside, and applied where the range had not
+        seen it yet; what the range has seen before the watch comes to it is passed over.
+        """
+        kept = self._loading[prefix] = []
+        self._caches[prefix] = cache
+        try:
+            stored, revision = await self.read(prefix)
+        except BaseException:
+            self.remove(prefix)
+            raise
+        if self._loading.get(prefix) is not kept:
+            return  # everything was loaded anew meanwhile, this cache too
+        del self._loading[prefix]
+        cache.replace(stored, revision)
+        self._loaded[prefix] = revision
+        for event in kept:
+            self._apply(event)
+        cache.notify()
+
+    async def read(self, prefix: str) -> tuple[list[Stored], int]:
+        """All that the store holds under a prefix, and the revision of that."""
+        revision, found = await self._read_all(prefix)
+        return [(kv.key.decode(), kv.value, kv.mod_revision) for kv in found], revision
+
+    def remove(self, prefix: str) -> None:
+        """Feed this cache no more."""
+        for known in (self._caches, self._loading, self._loaded):
+            known.pop(prefix, None)
 
     # -- following the store -----------------------------------------------------------------
 
@@ -71,7 +135,9 @@ class Feed:
 
     async def _load(self) -> None:
         revision, found = await self._read_all()
-        groups: dict[str, list[tuple[str, bytes, int]]] = {prefix: [] for prefix in self._caches}
+        self._loading.clear()
+        self._loaded.clear()
+        groups: dict[str, list[Stored]] = {prefix: [] for prefix in self._caches}
         for kv in found:
             key = kv.key.decode()
             prefix = self._prefix(key)
@@ -82,9 +148,9 @@ class Feed:
         self.ready.set()
         self._advance(revision)
 
-    async def _read_all(self) -> tuple[int, list[KeyValue]]:
+    async def _read_all(self, prefix: str = keys.ROOT) -> tuple[int, list[KeyValue]]:
         found: list[KeyValue] = []
-        start, end, revision = keys.ROOT.encode(), keys.prefix_end(keys.ROOT), 0
+        start, end, revision = prefix.encode(), keys.prefix_end(prefix), 0
         while True:
             page = await self._store.range(start, end, revision=revision, limit=PAGE_KEYS)
             revision = revision or page.revision
@@ -108,10 +174,16 @@ class Feed:
                 with contextlib.suppress(RuntimeError):
                     await close()  # type: ignore[misc]
 
-    def _apply(self, event: Event) -> ResourceCache | None:
+    def _apply(self, event: Event) -> Follower | None:
         key = event.kv.key.decode("utf-8", "replace")
-        cache = self._caches.get(self._prefix(key))
+        prefix = self._prefix(key)
+        cache = self._caches.get(prefix)
         if cache is None:
+            return None
+        if prefix in self._loading:
+            self._loading[prefix].append(event)
+            return None
+        if event.kv.mod_revision <= self._loaded.get(prefix, 0):
             return None
         if event.type == "put":
             cache.put(key, event.kv.value, event.kv.mod_revision)

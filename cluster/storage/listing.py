@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,9 +11,10 @@ from cluster.storage import continuation
 from cluster.storage.cache import ResourceCache
 from cluster.storage.continuation import LATEST, Continuation
 from cluster.storage.entry import Entry
-from cluster.storage.feed import Feed
+from cluster.storage.feed import Progress
 from cluster.storage.keys import prefix_end
 from cluster.storage.selection import Selection
+from cluster.storage.stored_form import StoredForm
 from raftstore.errors import Compacted, FutureRevision
 from raftstore.types import KeyValue, Store
 
@@ -46,8 +48,16 @@ class Page:
 class Lister:
     """Lists of one resource."""
 
-    def __init__(self, store: Store, feed: Feed, cache: ResourceCache) -> None:
+    def __init__(
+        self,
+        store: Store,
+        feed: Progress,
+        cache: ResourceCache,
+        form: StoredForm | None = None,
+    ) -> None:
+        """`form`: how objects are stored, unless it is that of the cache."""
         self._store, self._feed, self._cache = store, feed, cache
+        self._form = form or cache.form
 
     async def list(self, asked: ListOptions) -> Page:
         """One page. Errors: 400, 410 Expired, 504 ResourceVersionTooLarge."""
@@ -119,7 +129,7 @@ class Lister:
         entries: list[Entry] = []
         while True:
             found = await self._store.range(start, end, revision=revision, limit=size)
-            entries += filter(selection.matches, (self._entry(kv) for kv in found.kvs))
+            entries += filter(selection.matches, await self._entries(found.kvs))
             full = asked.limit and len(entries) > asked.limit
             if full or not found.more or not found.kvs:
                 break
@@ -130,8 +140,12 @@ class Lister:
         left = None if selection.selective else found.count - asked.limit
         return Page(revision, entries, _token(asked, revision, entries[-1].key), left)
 
-    def _entry(self, kv: KeyValue) -> Entry:
-        return self._cache.entry(kv.key.decode(), kv.value, kv.mod_revision)
+    async def _entries(self, kvs: Sequence[KeyValue]) -> Sequence[Entry]:
+        loaded = await self._form.load([kv.value for kv in kvs])
+        return [
+            self._cache.shown(kv.key.decode(), data, kv.mod_revision)
+            for kv, data in zip(kvs, loaded, strict=True)
+        ]
 
 
 def _token(asked: ListOptions, revision: int, last: str) -> str:

@@ -6,6 +6,8 @@ object cannot slip in behind the namespace controller's back.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from cluster.machinery import resources, status
 from cluster.machinery.resources import Resource
 from cluster.storage import encoding, keys
@@ -14,6 +16,14 @@ from cluster.storage.encoding import Object
 from raftstore.types import Compare, Store
 
 NAMESPACES = resources.find("v1/namespaces")
+
+
+class Guard(Protocol):
+    """What must hold when an object is created."""
+
+    async def check(self, resource: Resource, obj: Object, fresh: bool) -> list[Compare]:
+        """The compares of the creating transaction; `fresh`: do not trust a cache."""
+        ...
 
 
 class NamespaceGuard:

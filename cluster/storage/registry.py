@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.seams import Seams
-from cluster.machinery import status, validation
+from cluster.machinery import status
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError
 from cluster.storage import claims as claiming
@@ -20,9 +20,10 @@ from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.encoding import Object
 from cluster.storage.event_leases import SharedLeases
-from cluster.storage.feed import Feed
-from cluster.storage.namespace_guard import NamespaceGuard
+from cluster.storage.feed import Progress
+from cluster.storage.namespace_guard import Guard
 from cluster.storage.options import DeleteOptions, Preconditions
+from cluster.storage.stored_form import StoredForm
 from cluster.storage.strategies.base import (
     Strategy,
     fill_system_metadata,
@@ -71,20 +72,26 @@ class Environment:
 
     store: Store
     seams: Seams
-    feed: Feed
+    feed: Progress
     allocator: Allocator
     leases: SharedLeases
-    guard: NamespaceGuard
+    guard: Guard
 
 
 class Registry:
     """One per served resource."""
 
     def __init__(
-        self, resource: Resource, strategy: Strategy, cache: ResourceCache, env: Environment
+        self,
+        resource: Resource,
+        strategy: Strategy,
+        cache: ResourceCache,
+        env: Environment,
+        form: StoredForm | None = None,
     ) -> None:
+        """`form`: how objects are stored, unless it is that of the cache."""
         self.resource, self.strategy, self.cache = resource, strategy, cache
-        self._env = env
+        self._env, self._form = env, form or cache.form
 
     def key(self, namespace: str, name: str) -> str:
         return keys.key(self.resource, namespace, name)
@@ -111,7 +118,7 @@ class Registry:
         if not result.kvs:
             raise status.not_found(self.resource, name)
         kv = result.kvs[0]
-        return Stored(kv.mod_revision, self.cache.view.show(kv.value))
+        return Stored(kv.mod_revision, kv.value)
 
     def _cached(self, namespace: str, name: str) -> Stored | None:
         """A guess at the current version, which the write's transaction will check."""
@@ -119,6 +126,11 @@ class Registry:
         if entry is None:
             return None
         return Stored(entry.revision, encoding.unsplice(entry.data))
+
+    async def _load(self, current: Stored) -> Object:
+        """The object as this resource's version shows it; the caller may change it."""
+        (data,) = await self._form.load([current.stored])
+        return Stored(current.revision, data).decode()
 
     # -- creating ----------------------------------------------------------------------------
 
@@ -147,7 +159,7 @@ class Registry:
             obj = encoding.copied(pristine)
             checks = await self._env.guard.check(self.resource, obj, fresh=attempt > 0)
             await self._assign(obj, None, attempt)
-            self._refuse_invalid(name, validation.validate_create(obj))
+            self._refuse_invalid(name, self.strategy.validate_create(obj))
             written = await self._try_create(obj, pristine, checks, dry_run)
             if written is not None:
                 return written
@@ -163,7 +175,7 @@ class Registry:
         compares, ops = claiming.operations({}, wanted, key.decode())
         data = encoding.encode(obj)
         reads: list[Op] = [Range(key), *(Range(c.encode()) for c in wanted)]
-        put = await self._put(key, data)
+        put = await self._put(key, await self._form.dump(data))
         compares = [Compare(key, "create", "=", 0), *checks, *compares]
         revision, succeeded, responses = await self._commit(compares, [put, *ops], reads, dry_run)
         if succeeded:
@@ -231,7 +243,7 @@ class Registry:
 
     async def _put(self, key: bytes, data: bytes) -> Put:
         lease = await self._env.leases.current() if self.strategy.expires else 0
-        return Put(key, self.cache.view.store(data), lease=lease)
+        return Put(key, data, lease=lease)
 
     def _refuse_invalid(self, name: str, causes: Sequence[status.Cause]) -> None:
         if causes:
@@ -281,17 +293,15 @@ class Registry:
         self, current: Stored, change: Change, subresource: str, attempt: int
     ) -> tuple[Object, Object, bool]:
         """(new, old, whether the new one must be removed) after strategy and validation."""
-        old = current.decode()
-        new = await change(current.decode())
+        old = await self._load(current)
+        new = await change(encoding.copied(old))
         self._check_identity(new, old)
         keep_system_metadata(new, old)
         self.strategy.prepare(new, old, subresource)
         await self._assign(new, old, attempt)
         name = old["metadata"]["name"]
         if subresource != "binding":
-            self._refuse_invalid(
-                name, validation.validate_update(new, old, subresource=subresource)
-            )
+            self._refuse_invalid(name, self.strategy.validate_update(new, old, subresource))
         added = {
             k: v for k, v in self.strategy.claims(new).items() if k not in self.strategy.claims(old)
         }
@@ -316,13 +326,15 @@ class Registry:
         name = old["metadata"]["name"]
         key = self.key(old["metadata"].get("namespace", ""), name).encode()
         data = encoding.encode(new)
-        if data == current.stored and not finished:
+        stored = await self._form.dump(data)
+        guessed = not certain and data == current.stored  # a guess is in the version shown
+        if (guessed or stored == current.stored) and not finished:
             if not certain:
                 return None
             return self._written(data, current.revision, dry_run)
         held, wanted = self.strategy.claims(old), self.strategy.claims(new)
         compares, ops = claiming.operations(held, {} if finished else wanted, key.decode())
-        write: Op = Delete(key) if finished else await self._put(key, data)
+        write: Op = Delete(key) if finished else await self._put(key, stored)
         added = {k: v for k, v in wanted.items() if k not in held}
         revision, succeeded, responses = await self._commit(
             [Compare(key, "mod", "=", current.revision), *compares],
@@ -344,11 +356,11 @@ class Registry:
         """Begin or finish the deletion of an object."""
         current = await self._read(namespace, name)
         for _ in range(WRITE_ATTEMPTS):
-            obj = current.decode()
+            obj = await self._load(current)
             self._check_preconditions(obj, options.preconditions)
             outcome = deletion.begin(obj, self.strategy, options, self._env.seams.clock.wall())
             if outcome == "keep":
-                return Written(obj, current.data)
+                return self._written(encoding.encode(obj), current.revision, options.dry_run)
             newer = await self._try_delete(current, obj, outcome == "remove", options.dry_run)
             if isinstance(newer, Written):
                 return newer
@@ -361,8 +373,10 @@ class Registry:
         name = obj["metadata"]["name"]
         key = self.key(obj["metadata"].get("namespace", ""), name).encode()
         data = encoding.encode(obj)
-        ops: list[Op] = [Delete(key)] if remove else [await self._put(key, data)]
-        if remove:
+        ops: list[Op] = [Delete(key)]
+        if not remove:
+            ops = [await self._put(key, await self._form.dump(data))]
+        else:
             ops += claiming.operations(self.strategy.claims(obj), {}, "")[1]
         revision, succeeded, responses = await self._commit(
             [Compare(key, "mod", "=", current.revision)], ops, [Range(key)], dry_run

@@ -1,35 +1,33 @@
-"""How a resource shows what the store holds: as it is, or converted to its own version (pure)."""
+"""Built-in resources that show objects of another version than the store holds (pure)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from cluster.machinery import conversion
 from cluster.machinery.resources import Resource
 from cluster.storage import encoding, keys
+from cluster.storage.stored_form import AS_SERVED, StoredForm
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """`shown` and `stored` are apiVersions; equal ones cost nothing."""
+class View(StoredForm):
+    """`shown` and `stored` are apiVersions."""
 
-    shown: str
-    stored: str
+    def __init__(self, shown: str, stored: str) -> None:
+        self._shown, self._stored = shown, stored
 
-    def show(self, stored: bytes) -> bytes:
-        """Bytes of the store in the version that is served."""
-        return self._converted(stored, self.shown)
+    def load_now(self, stored: bytes) -> bytes:
+        return encoding.encode(conversion.convert(encoding.decode(stored), self._shown))
 
-    def store(self, shown: bytes) -> bytes:
-        """The stored form of what clients of this version see."""
-        return self._converted(shown, self.stored)
+    async def load(self, stored: Sequence[bytes]) -> list[bytes]:
+        return [self.load_now(each) for each in stored]
 
-    def _converted(self, data: bytes, api_version: str) -> bytes:
-        if self.shown == self.stored:
-            return data
-        return encoding.encode(conversion.convert(encoding.decode(data), api_version))
+    async def dump(self, data: bytes) -> bytes:
+        return encoding.encode(conversion.convert(encoding.decode(data), self._stored))
 
 
-def of(resource: Resource) -> View:
-    """The view of a resource."""
-    return View(resource.api_version, keys.stored_as(resource).api_version)
+def of(resource: Resource) -> StoredForm:
+    """How the objects of a built-in resource are kept."""
+    stored = keys.stored_as(resource).api_version
+    shown = resource.api_version
+    return AS_SERVED if shown == stored else View(shown, stored)

@@ -12,6 +12,7 @@ from cluster.apiserver.http.messages import Request, Response
 from cluster.machinery import schema, status, strict
 from cluster.machinery.codec import json_codec, yaml_codec
 from cluster.machinery.errors import BadRequest
+from cluster.machinery.kinds import Kind
 from cluster.machinery.patch import json_patch, merge_patch, strategic
 
 JSON_PATCH = "application/json-patch+json"
@@ -29,7 +30,7 @@ async def patch(call: Call) -> Response:
     apply = parse(call.request, call.resource.api_version, call.resource.kind)
 
     async def change(old: Object) -> Object:
-        new = conform(call.request, apply(old), old)
+        new = conform(call.request, apply(old), old, call.kept.form)
         await call.admit("update", new, old)
         return new
 
@@ -94,7 +95,7 @@ def _object(value: Any) -> Object:
     return value
 
 
-def conform(request: Request, new: Object, old: Object) -> Object:
+def conform(request: Request, new: Object, old: Object, form: Kind | None = None) -> Object:
     """The outcome of a patch, checked like a body; kind, names and uid must still be there."""
     bodies.require_kind(new, old["apiVersion"], old["kind"])
     metadata = new.get("metadata")
@@ -108,6 +109,6 @@ def conform(request: Request, new: Object, old: Object) -> Object:
                 f"({old['metadata'].get(field)})"
             )
     warnings = list(request.warnings)
-    conformed = bodies.conform(request, new, [])
+    conformed = bodies.conform(request, new, [], form)
     request.warnings[:] = list(dict.fromkeys([*warnings, *request.warnings]))
     return conformed

@@ -56,9 +56,9 @@ async def _plan(call: Call) -> _Session:
     if initial or (initial is None and version in ("", "0")):
         await _reach(call, version)
         entries = list(call.registry.cache.select(selection))
-        revision = call.context.feed.revision
+        revision = call.kept.progress.revision
     else:
-        entries, revision = [], int(version or call.context.feed.revision)
+        entries, revision = [], int(version or call.kept.progress.revision)
     session = _Session(call, shaper, entries, revision, bool(initial))
     try:
         session.watcher = call.registry.cache.watch(
@@ -87,7 +87,7 @@ def _initial_events(call: Call) -> bool | None:
 
 
 async def _reach(call: Call, version: str) -> None:
-    feed = call.context.feed
+    feed = call.kept.progress
     if version == "":
         await feed.fresh()
     elif version != "0" or feed.revision == 0:
@@ -197,7 +197,7 @@ class _Session:
         assert self._stream is not None
         watcher = self.watcher
         if self._bookmarks and watcher is not None and watcher.caught_up:
-            revision = max(self._call.context.feed.revision, self._revision)
+            revision = max(self._call.kept.progress.revision, self._revision)
             self._stream.write_chunks(self.shaper.bookmark(revision))
 
     async def _say_why(self, stream: Stream, error: status.ApiError) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cluster.apiserver import bodies
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.http.messages import Response
@@ -14,7 +13,7 @@ from cluster.storage import encoding
 async def create(call: Call) -> Response:
     """Store a new object: 201 with it as it is stored."""
     shaper = call.shaper()
-    obj = bodies.read(call.request, call.resource.api_version, call.resource.kind)
+    obj = call.read_body()
     place(call, obj)
     await call.admit("create", obj, None)
     written = await call.registry.create(obj, dry_run=call.dry_run)
@@ -24,7 +23,7 @@ async def create(call: Call) -> Response:
 async def update(call: Call) -> Response:
     """Replace an object, or its status; a few resources may be created this way."""
     shaper = call.shaper()
-    obj = bodies.read(call.request, call.resource.api_version, call.resource.kind)
+    obj = call.read_body()
     place(call, obj)
     name = obj["metadata"].setdefault("name", call.target.name)
     if name != call.target.name:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cluster.machinery.customresources import defaulting as definitions
 from cluster.machinery.defaulting import core, networking, others, pods, registration, workloads
 
 Object = dict[str, Any]
@@ -39,6 +40,7 @@ _BY_KIND: dict[tuple[str, str], Callable[[Object], None]] = {
     ("autoscaling/v2", "HorizontalPodAutoscaler"): others.apply_autoscaler,
     ("autoscaling/v1", "HorizontalPodAutoscaler"): others.apply_old_autoscaler,
     ("v1", "LimitRange"): others.apply_limit_range,
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): definitions.apply,
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): others.apply_binding,
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): others.apply_binding,
     (

@@ -4,9 +4,16 @@ Belongs here: turning schema tables and resources into documents, and version 2 
 form that older kubectls ask for. Does not belong here: serving, caching, ETags.
 """
 
+from cluster.machinery.openapi.custom import CustomSchema
 from cluster.machinery.openapi.gnostic import encode as encode_v2_protobuf
 from cluster.machinery.openapi.v2 import document as v2_document
 from cluster.machinery.openapi.v3 import document as v3_document
 from cluster.machinery.openapi.v3 import paths_by_group_version
 
-__all__ = ["encode_v2_protobuf", "paths_by_group_version", "v2_document", "v3_document"]
+__all__ = [
+    "CustomSchema",
+    "encode_v2_protobuf",
+    "paths_by_group_version",
+    "v2_document",
+    "v3_document",
+]

@@ -8,6 +8,7 @@ parts that our documents have.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,9 +46,12 @@ def _message(value: Mapping[str, Any], fields: Mapping[str, tuple[int, Encoder]]
             raise ValueError(f"openapi v2: no field for {key!r}")
         if key.startswith("x-"):
             parts.append(_block(number, _named(key, _any(item))))
-        elif isinstance(item, bool):
+        elif encoder in (_double, _count):
+            wire = 1 if encoder is _double else 0
+            parts.append(_varint(number << 3 | wire) + encoder(item))
+        elif isinstance(item, bool) and encoder is not _any:
             parts.append(_flag(number, item))
-        elif isinstance(item, list) and encoder in (_text, _parameter):
+        elif isinstance(item, list) and (encoder in (_text, _parameter) or key == "enum"):
             parts.extend(_block(number, encoder(each)) for each in item)
         else:
             parts.append(_block(number, encoder(item)))
@@ -64,6 +68,14 @@ def _named(name: str, value: bytes) -> bytes:
 
 def _any(value: Any) -> bytes:
     return _block(2, json.dumps(value).encode())  # YAML text; JSON is YAML
+
+
+def _double(value: Any) -> bytes:
+    return struct.pack("<d", value)
+
+
+def _count(value: Any) -> bytes:
+    return _varint(int(value))
 
 
 def _schema(value: Any) -> bytes:
@@ -103,11 +115,28 @@ def _responses(value: Any) -> bytes:
 _SCHEMA: dict[str, tuple[int, Encoder]] = {
     "$ref": (1, _text),
     "format": (2, _text),
+    "title": (3, _text),
+    "description": (4, _text),
+    "default": (5, _any),
+    "multipleOf": (6, _double),
+    "maximum": (7, _double),
+    "exclusiveMaximum": (8, _text),
+    "minimum": (9, _double),
+    "exclusiveMinimum": (10, _text),
+    "maxLength": (11, _count),
+    "minLength": (12, _count),
+    "pattern": (13, _text),
+    "maxItems": (14, _count),
+    "minItems": (15, _count),
+    "maxProperties": (17, _count),
+    "minProperties": (18, _count),
     "required": (19, _text),
+    "enum": (20, _any),
     "additionalProperties": (21, lambda value: _block(1, _schema(value))),
     "type": (22, lambda value: _block(1, _text(value))),
     "items": (23, lambda value: _block(1, _schema(value))),
     "properties": (25, _properties),
+    "example": (29, _any),
     "x-": (31, _any),
 }
 _RESPONSE: dict[str, tuple[int, Encoder]] = {

@@ -116,7 +116,7 @@ def render(
 ) -> tuple[dict[str, Any], list[str]]:
     """The `paths` of a document in a version's form, and all types that they lead to."""
     paths: dict[str, Any] = {}
-    types = {DELETE_OPTIONS, STATUS}
+    types = {DELETE_OPTIONS, STATUS, schema.OBJECT_META, schema.LIST_META}
     for each in operations(resources):
         item = paths.setdefault(each.path, {"parameters": path_parameters(each)})
         item[each.method] = operation(each)

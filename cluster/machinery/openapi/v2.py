@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.machinery import schema
-from cluster.machinery.openapi import operations, schemas
+from cluster.machinery.openapi import custom, operations, schemas
+from cluster.machinery.openapi.custom import CustomSchema
 from cluster.machinery.resources import Resource
 
+Names = Mapping[tuple[str, str], str]
+"""Schema names of custom kinds, by (apiVersion, kind)."""
 
-def document(resources: Sequence[Resource], release: str) -> dict[str, Any]:
+
+def document(
+    resources: Sequence[Resource], release: str, schemas_of_custom: Sequence[CustomSchema] = ()
+) -> dict[str, Any]:
     """The document of all the resources given."""
-    paths, names = operations.render(resources, _path_parameters, _operation)
+    named = custom.names(schemas_of_custom)
+
+    def build(operation: operations.Operation) -> dict[str, Any]:
+        return _operation(operation, named)
+
+    paths, names = operations.render(resources, _path_parameters, build)
+    own = custom.definitions(schemas_of_custom, _reference, version_2=True)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": release},
         "paths": paths,
         "definitions": {
             schemas.public_name(name): schemas.of_type(name, _reference) for name in names
-        },
+        }
+        | own,
     }
 
 
@@ -34,11 +47,11 @@ def _path_parameters(operation: operations.Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _operation(operation: operations.Operation) -> dict[str, Any]:
+def _operation(operation: operations.Operation, named: Names) -> dict[str, Any]:
     parameters = [_query(name) for name in operation.query_parameters]
     if operation.sends and operation.method != "patch":
         parameters.append({"name": "body", "in": "body", "required": True,
-                           "schema": _schema(*operation.sends)})  # fmt: skip
+                           "schema": _schema(operation.sends, named)})  # fmt: skip
     elif operation.method == "patch":
         parameters.append({"name": "body", "in": "body", "required": True,
                            "schema": {"type": "object"}})  # fmt: skip
@@ -50,7 +63,7 @@ def _operation(operation: operations.Operation) -> dict[str, Any]:
         "produces": ["application/json"],
         "parameters": parameters,
         "responses": {
-            "200": {"description": "OK", "schema": _schema(*operation.answers)},
+            "200": {"description": "OK", "schema": _schema(operation.answers, named)},
             "401": {"description": "Unauthorized"},
         },
         "x-kubernetes-action": operation.action,
@@ -58,8 +71,10 @@ def _operation(operation: operations.Operation) -> dict[str, Any]:
     }
 
 
-def _schema(api_version: str, kind: str) -> dict[str, Any]:
-    found = schema.type_for(api_version, kind)
+def _schema(kind: tuple[str, str], named: Names) -> dict[str, Any]:
+    if kind in named:
+        return {"$ref": _reference(named[kind])}
+    found = schema.type_for(*kind)
     return {"$ref": _reference(schemas.public_name(found))} if found else {"type": "object"}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.machinery import schema
-from cluster.machinery.openapi import operations, schemas
+from cluster.machinery.openapi import custom, operations, schemas
+from cluster.machinery.openapi.custom import CustomSchema
 from cluster.machinery.resources import Resource
 
 
@@ -19,9 +20,21 @@ def paths_by_group_version(resources: Sequence[Resource]) -> dict[str, list[Reso
     return groups
 
 
-def document(resources: Sequence[Resource], release: str) -> dict[str, Any]:
+Names = Mapping[tuple[str, str], str]
+"""Schema names of custom kinds, by (apiVersion, kind)."""
+
+
+def document(
+    resources: Sequence[Resource], release: str, schemas_of_custom: Sequence[CustomSchema] = ()
+) -> dict[str, Any]:
     """The document of resources that share a group and version."""
-    paths, names = operations.render(resources, _path_parameters, _operation)
+    named = custom.names(schemas_of_custom)
+
+    def build(operation: operations.Operation) -> dict[str, Any]:
+        return _operation(operation, named)
+
+    paths, names = operations.render(resources, _path_parameters, build)
+    own = custom.definitions(schemas_of_custom, _reference)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": release},
@@ -30,6 +43,7 @@ def document(resources: Sequence[Resource], release: str) -> dict[str, Any]:
             "schemas": {
                 schemas.public_name(name): schemas.of_type(name, _reference) for name in names
             }
+            | own
         },
     }
 
@@ -45,7 +59,7 @@ def _path_parameters(operation: operations.Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _operation(operation: operations.Operation) -> dict[str, Any]:
+def _operation(operation: operations.Operation, named: Names) -> dict[str, Any]:
     group, version, kind = operation.gvk
     built: dict[str, Any] = {
         "operationId": operation.operation_id,
@@ -53,7 +67,7 @@ def _operation(operation: operations.Operation) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "OK",
-                "content": {"application/json": {"schema": _schema(*operation.answers)}},
+                "content": {"application/json": {"schema": _schema(operation.answers, named)}},
             },
             "401": {"description": "Unauthorized"},
         },
@@ -61,22 +75,24 @@ def _operation(operation: operations.Operation) -> dict[str, Any]:
         "x-kubernetes-group-version-kind": schemas.gvk(group, version, kind),
     }
     if operation.sends:
-        built["requestBody"] = {"required": True, "content": _content(operation)}
+        built["requestBody"] = {"required": True, "content": _content(operation, named)}
     elif operation.method == "delete":
         options = {"$ref": _reference(schemas.public_name(operations.DELETE_OPTIONS))}
         built["requestBody"] = {"content": {"application/json": {"schema": options}}}
     return built
 
 
-def _content(operation: operations.Operation) -> dict[str, Any]:
+def _content(operation: operations.Operation, named: Names) -> dict[str, Any]:
     if operation.method == "patch":
         return {media: {"schema": {"type": "object"}} for media in operations.PATCH_TYPES}
     assert operation.sends is not None
-    return {media: {"schema": _schema(*operation.sends)} for media in operations.BODY_TYPES}
+    return {media: {"schema": _schema(operation.sends, named)} for media in operations.BODY_TYPES}
 
 
-def _schema(api_version: str, kind: str) -> dict[str, Any]:
-    found = schema.type_for(api_version, kind)
+def _schema(kind: tuple[str, str], named: Names) -> dict[str, Any]:
+    if kind in named:
+        return {"$ref": _reference(named[kind])}
+    found = schema.type_for(*kind)
     return {"$ref": _reference(schemas.public_name(found))} if found else {"type": "object"}
 
 

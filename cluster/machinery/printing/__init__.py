@@ -33,6 +33,9 @@ PRINTERS: dict[str, Printer] = {
 """By group resource; anything else is printed with its name and creation time."""
 
 
+__all__ = ["PRINTERS", "Column", "Printer", "printer", "table"]
+
+
 def printer(resource: Resource) -> Printer:
     return PRINTERS.get(resource.group_resource, GENERIC)
 
@@ -46,12 +49,14 @@ def table(
     list_meta: dict[str, Any] | None = None,
     api_version: str = "meta.k8s.io/v1",
     columns_included: bool = True,
+    found: Printer | None = None,
 ) -> dict[str, Any]:
     """A Table of these objects. `include_object`: None, Metadata or Object, in each row.
 
     `columns_included=False` leaves the definitions out: in a watch only the first event has them.
+    `found` prints what is not in the table of printers.
     """
-    found = printer(resource)
+    found = found or printer(resource)
     rows = [_row(found, obj, now_s, include_object, api_version) for obj in objects]
     return {
         "kind": "Table",

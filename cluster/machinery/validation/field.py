@@ -34,6 +34,10 @@ class Errors(list[Cause]):
         """The value breaks a rule."""
         self._add("FieldValueInvalid", f"Invalid value: {shown(value)}", path, detail)
 
+    def type_invalid(self, path: str, value: Any, detail: str) -> None:
+        """The value has another JSON type than its schema says."""
+        self._add("FieldValueTypeInvalid", f"Invalid value: {shown(value)}", path, detail)
+
     def not_supported(self, path: str, value: Any, supported: Iterable[str]) -> None:
         """The value is none of an enumeration."""
         listed = ", ".join(f'"{item}"' for item in supported)

@@ -35,8 +35,10 @@ def validate(obj: Object, errors: Errors) -> None:
     for at, owner in enumerate(meta.get("ownerReferences") or ()):
         _owner(owner, f"metadata.ownerReferences[{at}]", errors)
     _one_controller(meta.get("ownerReferences") or (), errors)
+    own = resources.for_kind(obj.get("apiVersion", ""), kind)
+    standard = own is not None and own.group != "apiextensions.k8s.io"
     for finalizer in meta.get("finalizers") or ():
-        _finalizer(finalizer, errors)
+        _finalizer(finalizer, errors, standard)
 
 
 def _names(meta: Object, kind: str, errors: Errors) -> None:
@@ -111,9 +113,10 @@ def _one_controller(owners: tuple[Object, ...] | list[Object], errors: Errors) -
         )
 
 
-def _finalizer(finalizer: str, errors: Errors) -> None:
+def _finalizer(finalizer: str, errors: Errors, standard: bool) -> None:
+    """Bare names are those of Kubernetes alone; custom resources may have any."""
     errors.all_invalid("metadata.finalizers", finalizer, formats.qualified_name(finalizer))
-    if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+    if standard and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
         errors.invalid(
             "metadata.finalizers[0]",
             finalizer,

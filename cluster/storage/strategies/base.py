@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cluster.machinery import meta
+from cluster.machinery import meta, validation
 from cluster.machinery.selectors import field_text
+from cluster.machinery.status import Cause
 from cluster.storage.encoding import Object
 
 ALWAYS_SELECTABLE = ("metadata.name", "metadata.namespace")
@@ -53,6 +54,14 @@ class Strategy:
             keep(new, old, part)
         keep(new["metadata"], old["metadata"], "labels")
         keep(new["metadata"], old["metadata"], "ownerReferences")
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """Every reason why the object may not be created."""
+        return validation.validate_create(obj)
+
+    def validate_update(self, new: Object, old: Object, subresource: str = "") -> list[Cause]:
+        """Every reason why `new` may not take the place of `old`."""
+        return validation.validate_update(new, old, subresource=subresource)
 
     def prepare(self, new: Object, old: Object, subresource: str) -> None:
         """Keep of the old object whatever a write through this subresource may not change.

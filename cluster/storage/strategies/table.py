@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from cluster.machinery import resources
+from cluster.machinery.customresources import definition
 from cluster.machinery.resources import Resource
 from cluster.storage.encoding import Object
 from cluster.storage.strategies.base import Strategy
 from cluster.storage.strategies.certificates import SigningRequestStrategy
+from cluster.storage.strategies.definitions import DefinitionStrategy
 from cluster.storage.strategies.events import EventStrategy, NewEventStrategy
 from cluster.storage.strategies.namespaces import NamespaceStrategy
 from cluster.storage.strategies.pods import PodStrategy
@@ -145,6 +147,7 @@ SERVED: dict[str, Strategy] = {
     "resource.k8s.io/v1/resourceclaimtemplates": Strategy(),
     "resource.k8s.io/v1/resourceslices": SliceOfDevices(),
     "apiregistration.k8s.io/v1/apiservices": StatusOnly(),
+    definition.KEY: DefinitionStrategy(),
 }
 
 SUBRESOURCES = frozenset(

@@ -1,0 +1,67 @@
+"""Which resources this server serves: the built-in ones, and custom ones that come and go.
+
+It joins both for everything that asks what there is: requests, discovery, OpenAPI, metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from cluster.apiserver.context import Kept
+from cluster.machinery.resources import Resource
+
+Source = Callable[[str], Awaitable[None]]
+
+
+class Catalogue:
+    """By key, "v1/pods". `generation` changes whenever what is served does."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Kept] = {}
+        self._sources: dict[str, tuple[str, ...]] = {}
+        self._catch_up: Source | None = None
+        self._settled: Callable[[], Awaitable[None]] | None = None
+        self.generation = 0
+
+    @property
+    def kept(self) -> Mapping[str, Kept]:
+        """What is served now; the mapping itself stays the same."""
+        return self._kept
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """In the order in which they came."""
+        return tuple(kept.resource for kept in self._kept.values())
+
+    def put(self, source: str, served: Sequence[Kept]) -> None:
+        """What one source (a CustomResourceDefinition, say) serves from now on; maybe nothing."""
+        for key in self._sources.pop(source, ()):
+            self._kept.pop(key, None)
+        keys = {_key(kept.resource): kept for kept in served}
+        self._kept.update(keys)
+        if keys:
+            self._sources[source] = tuple(keys)
+        self.generation += 1
+
+    def follow(self, catch_up: Source, settled: Callable[[], Awaitable[None]]) -> None:
+        """`catch_up(key)` is awaited before a resource is said not to exist, and `settled()`
+        before it is told what there is.
+        """
+        self._catch_up, self._settled = catch_up, settled
+
+    async def settled(self) -> None:
+        """Wait until everything that this server has heard of is served."""
+        if self._settled is not None:
+            await self._settled()
+
+    async def find(self, key: str) -> Kept | None:
+        """The resource, although this server may not have heard of it yet; None if none is."""
+        kept = self._kept.get(key)
+        if kept is None and self._catch_up is not None:
+            await self._catch_up(key)
+            kept = self._kept.get(key)
+        return kept
+
+
+def _key(resource: Resource) -> str:
+    return f"{resource.api_version}/{resource.plural}"
