@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ PATCH_TYPES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+CUSTOM_PATCH_TYPES = tuple(t for t in PATCH_TYPES if "strategic" not in t)
+"""kubectl patches strategically what says that it can be."""
 BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
@@ -123,6 +125,11 @@ def render(
         named = [schema.type_for(*kind) for kind in (each.sends, each.answers) if kind]
         types.update(filter(None, named))
     return paths, schemas.reachable(types)
+
+
+def patch_types(operation: Operation, custom: Container[tuple[str, str]]) -> tuple[str, ...]:
+    """The kinds of patches that an operation takes; `custom`: (apiVersion, kind)s."""
+    return CUSTOM_PATCH_TYPES if operation.sends in custom else PATCH_TYPES
 
 
 def path_of(resource: Resource, on_item: bool, subresource: str = "") -> str:

@@ -58,7 +58,9 @@ def _operation(operation: operations.Operation, named: Names) -> dict[str, Any]:
     return {
         "operationId": operation.operation_id,
         "consumes": list(
-            operations.PATCH_TYPES if operation.method == "patch" else operations.BODY_TYPES
+            operations.patch_types(operation, named)
+            if operation.method == "patch"
+            else operations.BODY_TYPES
         ),
         "produces": ["application/json"],
         "parameters": parameters,

@@ -84,7 +84,8 @@ def _operation(operation: operations.Operation, named: Names) -> dict[str, Any]:
 
 def _content(operation: operations.Operation, named: Names) -> dict[str, Any]:
     if operation.method == "patch":
-        return {media: {"schema": {"type": "object"}} for media in operations.PATCH_TYPES}
+        media_types = operations.patch_types(operation, named)
+        return {media: {"schema": {"type": "object"}} for media in media_types}
     assert operation.sends is not None
     return {media: {"schema": _schema(operation.sends, named)} for media in operations.BODY_TYPES}
 
