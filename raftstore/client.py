@@ -14,21 +14,24 @@ from typing import Any
 
 from actors import tls as tls_files
 from actors.seams import Seams
-from raftstore import wire
+from raftstore import identity, wire
 from raftstore.calls import StoreCalls
 from raftstore.connection import ConnectionLost, Connector, ServerConnection, bounded
 from raftstore.endpoint import MemberClient
 from raftstore.errors import (
+    MemberNotFound,
+    MemberNotLearner,
     NotLeader,
     SessionExpired,
+    StoreError,
     Unavailable,
     UnknownOutcome,
 )
 from raftstore.mvcc import txn
 from raftstore.types import (
+    AddedMember,
     EventType,
     Lease,
-    Member,
     Members,
     MemberStatus,
     Op,
@@ -156,8 +159,54 @@ class StoreClient(StoreCalls):
 
     async def member_list(self, linearizable: bool = True) -> Members:
         """The members that count now; without `linearizable` as the member asked knows them."""
-        cluster_id, members = await self._repeat("member_list", [linearizable])
-        return Members(cluster_id, [Member(*fields) for fields in members])
+        found = wire.decode_members(await self._repeat("member_list", [linearizable]))
+        if self._connector is not None:
+            self._connector.learn([a for m in found.members for a in m.client_addresses])
+        return found
+
+    async def member_add(self, peer_addresses: Sequence[str], learner: bool = False) -> AddedMember:
+        """A member that has not started yet: it starts in state `existing` at these addresses.
+
+        Raises PeerAddressExists, BadPeerAddress, TooManyLearners, NotEnoughStarted,
+        UnhealthyCluster, and like all changes of the members Unavailable, UnknownOutcome.
+        """
+        nonce = self._seams.randomness.getrandbits(62)
+        members = await self._change_members("add", list(peer_addresses), learner, nonce)
+        added = identity.joiner_id(peer_addresses, members.cluster_id, nonce)
+        return AddedMember(next(m for m in members.members if m.id == added), members)
+
+    async def member_remove(self, member_id: int) -> Members:
+        """It stops; its folder is of no use any more.
+
+        Raises MemberNotFound, NotEnoughStarted, UnhealthyCluster.
+        """
+        return await self._change_members("remove", member_id, repeated=MemberNotFound)
+
+    async def member_promote(self, member_id: int) -> Members:
+        """Have a learner vote. Raises MemberNotFound, MemberNotLearner, LearnerNotReady."""
+        return await self._change_members("promote", member_id, repeated=MemberNotLearner)
+
+    async def member_update(self, member_id: int, peer_addresses: Sequence[str]) -> Members:
+        """Where the others reach it. Raises MemberNotFound, PeerAddressExists, BadPeerAddress."""
+        return await self._change_members("update", member_id, list(peer_addresses))
+
+    async def _change_members(
+        self, action: str, *arguments: Any, repeated: type[StoreError] | None = None
+    ) -> Members:
+        """`repeated`: what a change that was made before, maybe by us, is refused with."""
+        attempts = 0
+
+        async def once(connection: ServerConnection) -> Any:
+            nonlocal attempts
+            attempts += 1
+            return await connection.request("change_members", [action, *arguments])
+
+        try:
+            return wire.decode_members(await self._until_answered(once))
+        except StoreError as error:
+            if repeated is None or attempts == 1 or not isinstance(error, repeated):
+                raise
+            return await self.member_list()
 
     async def move_leader(self, target_id: int) -> None:
         """Have another member lead; writes pause meanwhile. Raises MemberNotFound, Unavailable."""

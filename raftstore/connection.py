@@ -135,6 +135,7 @@ class Connector:
         self, seams: Seams, endpoints: Sequence[str], context: ssl.SSLContext | None
     ) -> None:
         self._seams, self._endpoints, self._tls = seams, list(endpoints), context
+        self._learned: list[str] = []  # members that were added since
         self.current: ServerConnection | None = None
         self._hint = ""
         self._position = 0
@@ -164,6 +165,10 @@ class Connector:
             self.current = None
             connection.nudge.set()
 
+    def learn(self, addresses: Sequence[str]) -> None:
+        """Where the members are now: they may not be those that this client was told of."""
+        self._learned = [address for address in addresses if address not in self._endpoints]
+
     async def _keep_connected(self) -> None:
         shortest_s, longest_s = BACK_OFF_S
         back_off_s = shortest_s
@@ -180,7 +185,8 @@ class Connector:
         """Connect to the hinted or the next member, if it leads."""
         endpoint, self._hint = self._hint, ""
         if not endpoint:
-            endpoint = self._endpoints[self._position % len(self._endpoints)]
+            candidates = [*self._endpoints, *self._learned]
+            endpoint = candidates[self._position % len(candidates)]
             self._position += 1
         try:
             connection = await dial(self._seams, endpoint, self._tls)
@@ -218,7 +224,7 @@ class Connector:
         """Ask. A member that does not answer in time might as well be gone."""
         timer = self._seams.clock.call_later(PING_TIMEOUT_S, connection.abort)
         try:
-            await connection.request("ping", [])
+            members = await connection.request("ping", [])
         except NotLeader as error:
             self._hint = error.address
             return False
@@ -226,6 +232,7 @@ class Connector:
             return False
         finally:
             timer.cancel()
+        self.learn(members)
         return True
 
 

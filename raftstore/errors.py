@@ -173,7 +173,15 @@ class MemberNotFound(InvalidRequest):
 
 
 class MemberExists(InvalidRequest):
-    """A member of this name or address is there already."""
+    """A member with this id is or was there."""
+
+
+class PeerAddressExists(InvalidRequest):
+    """Another member is reached at this address."""
+
+
+class BadPeerAddress(InvalidRequest):
+    """A member needs addresses of the form host:port, each once."""
 
 
 class MemberNotLearner(InvalidRequest):
@@ -190,6 +198,10 @@ class TooManyLearners(InvalidRequest):
 
 class UnhealthyCluster(StoreError):
     """The change would leave the store without a majority, or another one is under way."""
+
+
+class NotEnoughStarted(StoreError):
+    """Too few of the members that would vote have ever started."""
 
 
 class SessionExpired(StoreError):

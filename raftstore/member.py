@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,22 +13,26 @@ from actors.component import Config, Health
 from actors.seams import Seams
 from actors.seams.clock import TimerHandle
 from actors.seams.network import Listener
-from raftstore import types, wire
+from raftstore import wire
 from raftstore.batcher import Batcher
 from raftstore.compaction import CompactionPolicy, Compactions
-from raftstore.errors import MemberNotFound, NoSpace, NotLeader, StoreError, Unavailable
-from raftstore.identity import Organizations, member_id, own_organizations
+from raftstore.errors import NoSpace, NotLeader, StoreError, Unavailable
+from raftstore.identity import Organizations, own_organizations
 from raftstore.lease import Lessor
+from raftstore.members import MemberOperations
 from raftstore.mvcc import requests
 from raftstore.mvcc.hashing import hashing
 from raftstore.mvcc.machine import NO_CLIENT, Request
 from raftstore.mvcc.requests import grows
+from raftstore.raft.folder import Beginning
 from raftstore.raft.interface import Timing
-from raftstore.raft.node import RaftNode, SnapshotPolicy
+from raftstore.raft.membership import Peer
+from raftstore.raft.node import RaftNode
+from raftstore.raft.taker import SnapshotPolicy
 from raftstore.raft.transport import split_address
 from raftstore.service import Answer, Connection
 from raftstore.state import ReplicatedState
-from raftstore.types import Alarm, Members, MemberStatus
+from raftstore.types import Alarm, MemberStatus
 from raftstore.watch import WatchHub
 from raftstore.wire import Kind
 
@@ -59,6 +63,11 @@ class Member:
         return self._address
 
     @property
+    def failure(self) -> BaseException | None:
+        """Why it failed."""
+        return self._failure
+
+    @property
     def failed(self) -> bool:
         """Disk or consensus failed for good: only a restart may help."""
         return self._failure is not None
@@ -68,10 +77,12 @@ class Member:
         return self._state.hub
 
     async def start(self, seams: Seams, config: Config) -> None:
-        """Recover, join the others, serve. Raises CorruptLog, CorruptSnapshot, OSError."""
+        """Recover, join the others, serve.
+
+        Raises CorruptLog, CorruptSnapshot, MemberRemoved, OSError.
+        """
         self._seams, self._name = seams, config["name"]
         self._quota_bytes = config.get("quota_bytes", 0) or DEFAULT_QUOTA_BYTES
-        self._alarm = Alarm(member_id(self._name), "nospace")
         self._watch_progress_s = config.get("watch_progress_s", WATCH_PROGRESS_S)
         server_tls, client_tls = _contexts(config.get("tls"))
         allowed = own_organizations(config.get("tls"))
@@ -80,6 +91,8 @@ class Member:
         self._lessor = Lessor(seams.clock, lambda: self._state.machine.leases, self._revoke)
         self._state.machine.on_lease = self._lessor.changed
         await node.start(seams)
+        self._members = MemberOperations(node)
+        self._alarm = Alarm(self._members.own_id, "nospace")
         host, port = split_address(config["client_address"])
         self._listener = await seams.network.listen(
             host, port, lambda: Connection(self, self._connections, allowed), tls=server_tls
@@ -101,8 +114,9 @@ class Member:
         shortest_s, longest_s = config.get("election_timeout_s", (0.8, 1.6))
         defaults = SnapshotPolicy()
         return RaftNode(
-            config["name"],
-            config["peers"],
+            _beginning(config),
+            _peer(config),
+            _peer_address(config),
             config["data_dir"],
             self._state,
             timing=Timing((shortest_s, longest_s), config.get("heartbeat_s", 0.1)),
@@ -111,7 +125,6 @@ class Member:
                 config.get("keep_entries", defaults.keep_entries),
                 config.get("segment_bytes", defaults.segment_bytes),
             ),
-            client_address=config["client_address"],
             tls=(server, client) if server is not None and client is not None else None,
             allowed=allowed,
             on_leadership=self._leadership_changed,
@@ -175,48 +188,27 @@ class Member:
     def time_to_live(self, lease_id: int, answer: Answer) -> None:
         self._when_confirmed(lambda: wire.success(self._lessor.time_to_live(lease_id)), answer)
 
-    def ping(self) -> None:
+    def ping(self) -> Sequence[str]:
         if not self._raft().is_leader:
             raise NotLeader(self._leader_address())
+        return self._members.client_addresses
 
     def member_list(self, linearizable: bool, answer: Answer) -> None:
         self._raft()
         if linearizable:
-            self._when_confirmed(lambda: wire.success(self._members()), answer)
+            self._when_confirmed(lambda: wire.success(self._members.list()), answer)
         else:
-            answer(wire.success(self._members()))
+            answer(wire.success(self._members.list()))
 
-    def _members(self) -> Members:
-        assert self._node is not None
-        raft, transport = self._node.raft, self._node.transport
-        members = [
-            types.Member(
-                member_id(name),
-                name,
-                [address],
-                [client for client in (transport.client_addresses.get(name),) if client],
-                name not in raft.voters,
-            )
-            for name, address in sorted(raft.members.items())
-        ]
-        return Members(member_id(transport.cluster), members)
+    def change_members(self, action: str, arguments: Sequence[Any], answer: Answer) -> None:
+        """See `MemberOperations`. Raises NotLeader, InvalidRequest, Unavailable."""
+        self.ping()
+        self._members.change(action, arguments, answer)
 
     def move_leader(self, target_id: int, answer: Answer) -> None:
-        """Hand leadership to another member. Raises NotLeader, MemberNotFound."""
+        """Raises NotLeader, MemberNotFound."""
         self.ping()
-        assert self._node is not None
-        names = {member_id(name): name for name in self._node.raft.voters}
-        if target_id not in names:
-            raise MemberNotFound(f"no member has the id {target_id:x}")
-        if names[target_id] == self._name:
-            answer(wire.success(None))
-            return
-
-        def done(moved: bool) -> None:
-            late = Unavailable(f"{names[target_id]} did not take over in time")
-            answer(wire.success(None) if moved else wire.failure(late))
-
-        self._node.move_leader(names[target_id], done)
+        self._members.move_leader(target_id, answer)
 
     def status(self) -> Any:
         self._raft()
@@ -328,10 +320,7 @@ class Member:
     # ---- facts
 
     def _leader_address(self) -> str:
-        leader = self._node.raft.leader if self._node is not None else None
-        if self._node is None or leader is None:
-            return ""
-        return self._node.transport.client_addresses.get(leader, "")
+        return self._members.leader_address
 
     def _status(self) -> MemberStatus:
         assert self._node is not None
@@ -339,16 +328,38 @@ class Member:
         return MemberStatus(
             self._name,
             self._address or "",
-            raft.leader or "",
+            self._members.leader_name,
             raft.term,
             store.revision,
             raft.commit_index,
             raft.applied_index,
             store.size_bytes,
             self._failure is None,
-            member_id(self._name),
-            member_id(raft.leader) if raft.leader else 0,
+            self._members.own_id,
+            self._members.leader_id,
         )
+
+
+def _peer_address(config: Config) -> str:
+    found: str = config.get("peer_address") or config["peers"][config["name"]]
+    return found
+
+
+def _peer(config: Config) -> Peer:
+    """What the others are told of this member."""
+    urls, client_address = config.get("client_urls", ()), config["client_address"]
+    return Peer((_peer_address(config),), config["name"], (client_address,), tuple(urls))
+
+
+def _beginning(config: Config) -> Beginning:
+    assigned = config.get("identity")
+    return Beginning(
+        config["name"],
+        {name: (address,) for name, address in config.get("peers", {}).items()},
+        config.get("cluster_token", ""),
+        config.get("state", "new") == "existing",
+        (int(assigned["cluster"], 16), int(assigned["member"], 16)) if assigned else None,
+    )
 
 
 def _contexts(files: Mapping[str, str] | None) -> tuple[Any, Any]:

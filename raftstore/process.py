@@ -41,6 +41,8 @@ async def run(config_path: str, seams: Seams | None = None) -> int:
             await asyncio.wait_for(stopping.wait(), CHECK_S)
         except TimeoutError:
             continue
+    if member.failed:
+        print(f"stopped: {member.failure}", file=sys.stderr, flush=True)
     await gateway.stop()
     await member.stop()
     return int(member.failed)

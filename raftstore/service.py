@@ -41,13 +41,15 @@ class Backend(Protocol):
 
     def time_to_live(self, lease_id: int, answer: Answer) -> None: ...
 
-    def ping(self) -> None:
-        """Raises NotLeader unless this member leads."""
+    def ping(self) -> Sequence[str]:
+        """Client addresses of the members. Raises NotLeader unless this member leads."""
         ...
 
     def move_leader(self, target_id: int, answer: Answer) -> None: ...
 
     def member_list(self, linearizable: bool, answer: Answer) -> None: ...
+
+    def change_members(self, action: str, arguments: Sequence[Any], answer: Answer) -> None: ...
 
     def status(self) -> Any: ...
 
@@ -85,6 +87,7 @@ class Connection(FrameProtocol):
             "ping": self._ping,
             "move_leader": self._move_leader,
             "member_list": self._member_list,
+            "change_members": self._change_members,
             "status": self._status,
             "hash_kv": self._hash_kv,
             "export": self._export,
@@ -135,11 +138,13 @@ class Connection(FrameProtocol):
         self._backend.time_to_live(lease_id, self._answering(request_id))
 
     def _ping(self, request_id: int) -> None:
-        self._backend.ping()
-        self._answer(request_id, wire.success(None))
+        self._answer(request_id, wire.success(self._backend.ping()))
 
     def _member_list(self, request_id: int, linearizable: bool) -> None:
         self._backend.member_list(linearizable, self._answering(request_id))
+
+    def _change_members(self, request_id: int, action: str, *arguments: Any) -> None:
+        self._backend.change_members(action, arguments, self._answering(request_id))
 
     def _move_leader(self, request_id: int, target_id: int) -> None:
         self._backend.move_leader(target_id, self._answering(request_id))

@@ -165,20 +165,29 @@ class MemberStatus(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One member as the others know it; without client addresses it was never reached."""
+    """One member as the others know it; without a name it has never started."""
 
     id: int
     name: str
     peer_addresses: Sequence[str]
     client_addresses: Sequence[str]
     learner: bool
+    client_urls: Sequence[str] = ()
+    """Where it serves etcd's protocol, if it does."""
 
 
 class Members(NamedTuple):
-    """Who takes part, in the order of their names."""
+    """Who takes part, in the order of their ids."""
 
     cluster_id: int
     members: Sequence[Member]
+
+
+class AddedMember(NamedTuple):
+    """A member that was added just now, and all there are."""
+
+    member: Member
+    members: Members
 
 
 class HashKv(NamedTuple):

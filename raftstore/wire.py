@@ -21,6 +21,8 @@ from raftstore.types import (
     Event,
     KeyValue,
     Lease,
+    Member,
+    Members,
     Op,
     Put,
     PutResult,
@@ -138,6 +140,11 @@ def decode_result(op: Op, wire: Sequence[Any]) -> Result:
 def decode_lease(wire: Sequence[Any]) -> Lease:
     lease_id, ttl_s, granted_s, keys = wire
     return Lease(lease_id, ttl_s, granted_s, tuple(keys))
+
+
+def decode_members(wire: Sequence[Any]) -> Members:
+    cluster_id, members = wire
+    return Members(cluster_id, [Member(*fields) for fields in members])
 
 
 def decode_batch(wire: Sequence[Any]) -> WatchBatch:

@@ -2,7 +2,8 @@
 
 As with etcdctl, keys keep their revisions, versions and leases, users and roles stay, leases
 begin anew, and the members are those named here. A member's folder then holds one snapshot of the
-log's first entry and no log.
+log's first entry, no log, and says whose it is: of a store with an id of its own, so that members
+of the one that was backed up do not mix with it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from actors.seams import Disk
 from raftstore.backup.file import Backup
 from raftstore.mvcc.store import MvccStore
 from raftstore.raft.consensus import Position
-from raftstore.raft.membership import Configuration
+from raftstore.raft.folder import Beginning, write
 from raftstore.raft.snapshot import SnapshotWriter
 from raftstore.state import chunks
 
 START = Position(1, 1)
+INCARNATION = 1
+"""Of folders that are made from a backup; one that a member makes draws its own."""
 
 
 class FolderInUse(Exception):
@@ -54,9 +57,7 @@ def restore(
             raise FolderInUse(f"{folder} is not empty")
     file = disk.open(path)
     try:
-        return _write_all(
-            disk, Backup(file, checked=checked), folders.values(), peers, bump_revision
-        )
+        return _write_all(disk, Backup(file, checked=checked), folders, peers, bump_revision)
     except BaseException:
         for folder in folders.values():
             for name in disk.list(folder):
@@ -67,25 +68,30 @@ def restore(
 
 
 def _write_all(
-    disk: Disk, backup: Backup, folders: Iterable[str], peers: Mapping[str, str], bump: int
+    disk: Disk,
+    backup: Backup,
+    folders: Mapping[str, str],
+    peers: Mapping[str, str],
+    bump: int,
 ) -> Restored:
     head, pieces = _state(backup, bump)
-    writers = [_writer(disk, folder, peers, head) for folder in folders]
+    founders = {name: (address,) for name, address in peers.items()}
+    beginning = Beginning("", founders, f"restored at revision {head[0]}")
+    writers = [_writer(disk, folder, beginning, head) for folder in folders.values()]
     for piece in pieces:
         for writer in writers:
             writer.add(piece)
     for writer in writers:
         writer.finish()
-    for folder in folders:
+    for name, folder in folders.items():
+        write(disk, folder, beginning.identity(name, INCARNATION))
         disk.sync_folder(os.path.dirname(folder))
     return Restored(*head[:2])
 
 
-def _writer(
-    disk: Disk, folder: str, peers: Mapping[str, str], head: Sequence[Any]
-) -> SnapshotWriter:
+def _writer(disk: Disk, folder: str, beginning: Beginning, head: Sequence[Any]) -> SnapshotWriter:
     disk.make_folder(folder)
-    return SnapshotWriter(disk, folder, START, [Configuration.of(peers).pack(), head])
+    return SnapshotWriter(disk, folder, START, [beginning.configuration().pack(), head])
 
 
 def _state(backup: Backup, bump_revision: int) -> tuple[list[Any], Iterable[Any]]:

@@ -30,6 +30,26 @@ _TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
     errors.LeaseExists: (StatusCode.FAILED_PRECONDITION, "lease already exists"),
     errors.LeaseTtlTooLarge: (StatusCode.OUT_OF_RANGE, "too large lease TTL"),
     errors.MemberNotFound: (StatusCode.NOT_FOUND, "member not found"),
+    errors.MemberExists: (StatusCode.FAILED_PRECONDITION, "member ID already exist"),
+    errors.PeerAddressExists: (StatusCode.FAILED_PRECONDITION, "Peer URLs already exists"),
+    errors.BadPeerAddress: (StatusCode.INVALID_ARGUMENT, "given member URLs are invalid"),
+    errors.MemberNotLearner: (
+        StatusCode.FAILED_PRECONDITION,
+        "can only promote a learner member",
+    ),
+    errors.LearnerNotReady: (
+        StatusCode.FAILED_PRECONDITION,
+        "can only promote a learner member which is in sync with leader",
+    ),
+    errors.TooManyLearners: (
+        StatusCode.FAILED_PRECONDITION,
+        "too many learner members in cluster",
+    ),
+    errors.NotEnoughStarted: (
+        StatusCode.FAILED_PRECONDITION,
+        "re-configuration failed due to not enough started members",
+    ),
+    errors.UnhealthyCluster: (StatusCode.UNAVAILABLE, "unhealthy cluster"),
     errors.RequestTooLarge: (StatusCode.INVALID_ARGUMENT, "request is too large"),
     errors.RootUserMissing: (StatusCode.FAILED_PRECONDITION, "root user does not exist"),
     errors.RootRoleMissing: (

@@ -105,7 +105,7 @@ class Elections(SyncObj):  # type: ignore[misc]
         self._heartbeat_due_s = now_s
         self._SyncObj__raftLeader = self._node(self._name)
         self._SyncObj__setState(STATE.LEADER)
-        _logger.info("%s leads in term %d", self._name, self.term)
+        _logger.info("%s leads in term %d", self.configuration.name_of(self._name), self.term)
         self._owner.leadership_changed()
 
     def _follow(self, leader: str | None) -> None:

@@ -11,8 +11,7 @@ import asyncio
 import heapq
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, Protocol
 
@@ -21,15 +20,20 @@ from actors.seams.clock import TimerHandle
 from raftstore.identity import Organizations
 from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position, SafetyViolation
+from raftstore.raft.entrance import Entrance
+from raftstore.raft.folder import JOINED, Beginning
 from raftstore.raft.install import SnapshotReceiver, SnapshotSender
-from raftstore.raft.interface import Callback, Message, Timing
-from raftstore.raft.membership import Configuration, MemberRemoved
+from raftstore.raft.interface import Callback, Message, Outcome, Timing
+from raftstore.raft.membership import Configuration, FolderLost, MemberRemoved, Peer
 from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.readindex import ReadRounds
-from raftstore.raft.snapshot import CorruptSnapshot, Snapshot, SnapshotWriter
+from raftstore.raft.roster import Change, Roster
+from raftstore.raft.snapshot import CorruptSnapshot, Snapshot
+from raftstore.raft.taker import SnapshotPolicy, SnapshotTaker
 from raftstore.raft.transport import Events, PeerTransport
-from raftstore.raft.wal import SEGMENT_BYTES, CorruptLog, Wal, explain
+from raftstore.raft.wal import CorruptLog, Wal
 
+WAITING_S = 10.0
 _logger = logging.getLogger(__name__)
 
 
@@ -45,36 +49,31 @@ class StateMachine(Protocol):
     def restore(self, head: Any, chunks: Iterable[Any]) -> None: ...
 
 
-@dataclass(frozen=True)
-class SnapshotPolicy:
-    """A snapshot every `entries`, once the log since the last one outweighs half of it."""
-
-    entries: int = 10_000
-    keep_entries: int = 5_000
-    """Kept in the log behind a snapshot, for followers that lag a little."""
-    segment_bytes: int = SEGMENT_BYTES
-    """Of one file of the log."""
+REPLACE = "Nothing was changed. Next step: raykube store replace-member"
+"""What heals a member whose folder is damaged or lost; its name follows."""
 
 
 class RaftNode:
-    """Replicates commands over the members of `peers` (name -> address, itself included)."""
+    """Replicates commands. `me`: what the others are told of this member; `beginning`: see there;
+    `listen`: the address for the others' links."""
 
     def __init__(
         self,
-        name: str,
-        peers: Mapping[str, str],
+        beginning: Beginning,
+        me: Peer,
+        listen: str,
         folder: str,
         machine: StateMachine,
         *,
         timing: Timing,
         policy: SnapshotPolicy,
-        client_address: str,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None,
         allowed: Organizations,
         on_leadership: Callable[[], None],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        self._name, self._folder, self._machine = name, folder, machine
+        self._name, self._folder, self._machine = me.name, folder, machine
+        self._beginning, self._listen = beginning, listen
         self._timing, self._policy = timing, policy
         self._on_leadership, self._on_fatal = on_leadership, on_fatal
         events = Events(
@@ -83,47 +82,69 @@ class RaftNode:
             disconnected=lambda peer: self.raft.link_down(peer),
             silenced=self._silenced,
             flushed=self.kick,
+            introduced=self._introduced,
+            adopted=lambda cluster, member: self._entrance.adopt(cluster, member),
+            refused=self._refused,
         )
-        self.transport = PeerTransport(name, peers, client_address, events, tls, allowed)
-        self._peers = dict(peers)
+        self.transport = PeerTransport(me, events, tls, allowed)
         self._held: list[tuple[str, Message]] = []
-        self._rounds = ReadRounds(name, peers, self._ask)
         self._reads: list[tuple[int, int, Callable[[bool], None]]] = []
         self._read_numbers = count()
         self._senders: dict[str, SnapshotSender] = {}
         self._scheduled = False
         self._running = False
-        self._removed = False
         self._timer: TimerHandle | None = None
         self._timer_due_s = float("inf")
-        self._snapshot_task: asyncio.Task[None] | None = None
-        self._snapshot_index = 0
-        self._log_bytes = 0
-        self._snapshot_bytes = 0
 
     async def start(self, seams: Seams) -> None:
-        """Recover what is on disk, then take part. Raises CorruptLog, CorruptSnapshot, OSError."""
+        """Recover what is on disk, then take part; one that joins waits to be told who it is.
+
+        Raises CorruptLog, CorruptSnapshot, MemberRemoved, OSError.
+        """
         self._seams = seams
         self._loop = asyncio.get_running_loop()
-        seams.disk.make_folder(self._folder)
-        self._receiver = SnapshotReceiver(seams.disk, self._folder)
+        self._taker = SnapshotTaker(
+            seams, self._folder, self._policy, self._machine.cut, self._fail
+        )
+        head, _ = self._machine.cut()
+        self._entrance = Entrance(seams, self._folder, self._beginning, self.transport, head)
+        try:
+            self._entrance.open()
+            await self.transport.listen(seams, self._listen)
+            self._recover((await self._entrance.wait()).key)
+        except (CorruptLog, CorruptSnapshot, MemberRemoved) as error:
+            await self.transport.stop()
+            raise type(error)(f"{error}. {REPLACE} {self._name}") from error
+        except BaseException:
+            await self.transport.stop()
+            raise
+        self._running = True
+        self._roster.turn(self.raft)
+        self.kick()
+
+    def _recover(self, key: str) -> None:
+        """Raises CorruptLog, CorruptSnapshot, MemberRemoved."""
+        self._receiver = SnapshotReceiver(self._seams.disk, self._folder)
         position, configuration = self._load_snapshot()
-        self.wal = Wal.open(seams.disk, f"{self._folder}/wal", self._policy.segment_bytes)
+        self.wal = Wal.open(self._seams.disk, f"{self._folder}/wal", self._policy.segment_bytes)
         self._join(position)
+        self._key = key
+        self._roster = Roster(self.transport, key)
+        self._rounds = ReadRounds(key, (), self._ask)
         self.raft = SafeSyncObj(
-            self._name,
+            key,
             configuration,
             self.wal,
             position,
             self._timing,
-            seams.clock,
-            seams.randomness,
+            self._seams.clock,
+            self._seams.randomness,
             self,
         )
+        self._rounds.voters = self.raft.voters
         self.wal.sync()
-        self._running = True
-        await self.transport.start(seams)
-        self.kick()
+        if key in configuration.removed:
+            raise MemberRemoved(f"{self._name} was removed from the store")
 
     async def hand_over(self) -> None:
         """Before a stop: have another member lead, so that nobody waits for an election.
@@ -143,29 +164,33 @@ class RaftNode:
         self.move_leader(successor, done)
         await ended.wait()
         if not moved:
-            _logger.warning("%s could not hand over to %s", self._name, successor)
+            to = self.raft.configuration.name_of(successor)
+            _logger.warning("%s could not hand over to %s", self._name, to)
 
     async def stop(self) -> None:
         if not self._running:
+            await self.transport.stop()
             return
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._snapshot_task is not None:
-            self._snapshot_task.cancel()
-            await asyncio.gather(self._snapshot_task, return_exceptions=True)
+        await self._taker.stop()
         await self.transport.stop()
-        self._rounds.abandon()
+        self._abandon_questions()
         self._release_reads(float("inf"), False)
         self.raft.give_up_transfer()
         self.raft.fail_waiting()
         self.wal.close()
 
+    def _abandon_questions(self) -> None:
+        self._rounds.abandon()
+        self._roster.abandon()
+
     # ---- what the member asks for
 
     def propose(self, command: bytes, callback: Callback) -> None:
         self.raft.propose(command, callback)
-        self._log_bytes += len(command)
+        self._taker.log_bytes += len(command)
         self.kick()
 
     def read_barrier(self, done: Callable[[bool], None]) -> None:
@@ -177,6 +202,18 @@ class RaftNode:
             done(False)
             return
         self._rounds.add(lambda index: self._confirmed(index, done))
+        self.kick()
+
+    def change_members(self, change: Change, callback: Callback) -> None:
+        """Change the configuration, after the changes that were asked for before.
+
+        The callback hears the outcome, and the error if the change itself is refused. Raises
+        Unavailable if too many wait.
+        """
+        if not self.raft.is_leader:
+            callback(Outcome.REFUSED, None)
+            return
+        self._roster.change(change, callback)
         self.kick()
 
     def move_leader(self, target: str, done: Callable[[bool], None]) -> None:
@@ -205,13 +242,14 @@ class RaftNode:
         if not self.raft.is_leader:
             self._make_durable()
         self.raft.doTick(0)
+        self._roster.turn(self.raft)
         self._make_durable()
         if self.raft.is_established:
             self._rounds.start(self.raft.commit_index)
         self._release_reads(self.raft.applied_index, True)
-        self._maybe_snapshot()
-        if self._removed:
-            self._fail(MemberRemoved(f"{self._name} was removed from the store"))
+        self._taker.turn(self.raft, self.wal)
+        if self._roster.is_removed:
+            self._refused(MemberRemoved())
             return
         if self.raft.has_work:
             self.kick()
@@ -248,7 +286,7 @@ class RaftNode:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        self._rounds.abandon()
+        self._abandon_questions()
         self.raft.give_up_transfer()
         self.raft.fail_waiting()
         self._on_fatal(error)
@@ -285,8 +323,9 @@ class RaftNode:
 
     def leadership_changed(self) -> None:
         if not self.raft.is_leader:
-            self._rounds.abandon()
+            self._abandon_questions()
             self._close_senders()
+        self._roster.introduced()
         self._on_leadership()
 
     def other_message(self, peer: str, message: Message) -> None:
@@ -305,7 +344,7 @@ class RaftNode:
     def _ask(self, round_number: int) -> None:
         question = {"type": "read", "term": self.raft.term, "round": round_number}
         for peer in self.raft.voters:
-            if peer != self._name:
+            if peer != self._key:
                 self.transport.send(peer, question)
 
     def _on_read(self, peer: str, message: Message) -> None:
@@ -330,19 +369,36 @@ class RaftNode:
         while self._reads and self._reads[0][0] <= applied_index:
             heapq.heappop(self._reads)[2](succeeded)
 
-    # ---- snapshots
+    # ---- members
 
     def configuration_changed(self) -> None:
         self._rounds.voters = self.raft.voters
+        self._roster.changed()
 
     def configuration_applied(self, configuration: Configuration) -> None:
-        """A member that was removed stops once it has told the others what it knows."""
-        self._removed = self._name not in configuration.members
+        self._roster.applied(configuration)
+
+    def _introduced(self) -> None:
+        if self._running:
+            self._roster.introduced()
+            self.kick()
+
+    def _refused(self, refusal: Exception) -> None:
+        """The others do not want this member any more."""
+        if not self._running:
+            return
+        if isinstance(refusal, FolderLost):
+            what = f"the folder of {self._name} is not the one that the others know"
+        else:
+            what = f"{self._name} was removed from the store"
+        self._fail(type(refusal)(f"{what}. {REPLACE} {self._name}"))
+
+    # ---- snapshots
 
     def _load_snapshot(self) -> tuple[Position, Configuration]:
         path = snapshot.newest(self._seams.disk, self._folder)
         if path is None:
-            return Position(0, 0), Configuration.of(self._peers)
+            return JOINED, Configuration({}, {})
         loaded = snapshot.load(self._seams.disk, path)
         configuration = self._restore(loaded)
         return loaded.position, configuration
@@ -350,61 +406,20 @@ class RaftNode:
     def _restore(self, loaded: Snapshot) -> Configuration:
         packed, head = loaded.head
         self._machine.restore(head, loaded.chunks)
-        self._snapshot_index = loaded.position.index
+        self._taker.index = loaded.position.index
         return Configuration.unpack(packed)
 
     def _join(self, position: Position) -> None:
         """Make the log continue the snapshot; refuse if entries between them are missing."""
         wal = self.wal
         first = wal.first_index if wal.entries else position.index
-        if first > max(position.index, 1):
+        if first > position.index:
             raise CorruptLog(
                 f"{self._folder}: the log starts at entry {first}, the snapshot ends at "
-                f"{position.index}. Restore this member's folder, or empty it to copy from others."
+                f"{position.index}: what is between them is missing"
             )
-        if position.index and not wal.holds(position.index, position.term):
+        if not wal.holds(position.index, position.term):
             wal.reset(position.index, position.term)
-
-    def _maybe_snapshot(self) -> None:
-        applied = self.raft.applied_index
-        enough = applied - self._snapshot_index >= self._policy.entries
-        if enough and self._snapshot_task is None and self._log_bytes * 2 >= self._snapshot_bytes:
-            self._snapshot_index = applied
-            self._log_bytes = 0
-            self._snapshot_task = asyncio.create_task(self._take_snapshot())
-            self._snapshot_task.add_done_callback(self._snapshot_done)
-
-    async def _take_snapshot(self) -> None:
-        applied = self.raft.applied_index
-        position = Position(self.wal.term_at(applied), applied)
-        head, chunks = self._machine.cut()
-        configuration = self.raft.configuration_at(applied).pack()
-        head = [configuration, head]
-        writer = SnapshotWriter(self._seams.disk, self._folder, position, head)
-        try:
-            for chunk in chunks:
-                writer.add(chunk)
-                writer.sync()
-                await self._seams.clock.sleep(0)
-        except BaseException:
-            writer.abandon()
-            raise
-        if self._superseded(position):
-            writer.abandon()
-            return
-        writer.finish()
-        self._snapshot_bytes = writer.size_bytes
-        self.wal.forget_before(position.index - self._policy.keep_entries)
-
-    def _superseded(self, position: Position) -> bool:
-        """A newer one was installed meanwhile."""
-        newest = snapshot.newest_index(self._seams.disk, self._folder)
-        return newest >= position.index
-
-    def _snapshot_done(self, task: asyncio.Task[None]) -> None:
-        self._snapshot_task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(explain(error, self._folder) if isinstance(error, OSError) else error)
 
     def send_snapshot(self, peer: str) -> None:
         sender = self._senders.get(peer)
@@ -456,7 +471,9 @@ class RaftNode:
         sender.answered(message["received"])
         if message["installed"]:
             self._senders.pop(peer).close()
-            self.raft.progress[peer].accepted(message["index"])
+            progress = self.raft.progress.get(peer)
+            if progress is not None:
+                progress.accepted(message["index"])
 
     def _close_senders(self) -> None:
         for sender in self._senders.values():

@@ -25,7 +25,7 @@ from raftstore.raft.consensus import Position
 from raftstore.raft.elections import Elections
 from raftstore.raft.interface import Callback, Message, Outcome, Owner, Timing
 from raftstore.raft.library import STATE, NoTransport, constructing
-from raftstore.raft.membership import Configuration, check_change
+from raftstore.raft.membership import Configuration, Peer, check_change
 from raftstore.raft.progress import Progress
 from raftstore.raft.replication import Replicator
 from raftstore.raft.transfer import Transfer
@@ -75,8 +75,9 @@ class SafeSyncObj(Elections):
             )
         if wal.term < self.raftCurrentTerm:
             self._SyncObj__setCurrentTerm(self.raftCurrentTerm, None)
-        self._SyncObj__raftCommitIndex = max(applied.index, 1)
-        self._SyncObj__raftLastApplied = max(applied.index, 1)
+        begins = max(applied.index, min(1, wal.first_index))
+        self._SyncObj__raftCommitIndex = begins
+        self._SyncObj__raftLastApplied = begins
         self._expect_early_election()
 
     def _node(self, name: str) -> Node:
@@ -87,11 +88,21 @@ class SafeSyncObj(Elections):
     # ---- what others may ask
 
     @property
-    def voters(self) -> Mapping[str, str]:
+    def key(self) -> str:
+        """The own id."""
+        return self._name
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one that counts, committed or not."""
+        return self._configurations.current
+
+    @property
+    def voters(self) -> Mapping[str, Peer]:
         return self._configurations.current.voters
 
     @property
-    def members(self) -> Mapping[str, str]:
+    def members(self) -> Mapping[str, Peer]:
         return self._configurations.current.members
 
     def configuration_at(self, index: int) -> Configuration:
@@ -175,6 +186,12 @@ class SafeSyncObj(Elections):
         return max(sorted(alive), key=lambda peer: self._progress[peer].match, default=None)
 
     # ---- membership
+
+    @property
+    def can_change(self) -> bool:
+        """Whether a change of the members may begin now: none is under way (thesis 4.1)."""
+        free = self._configurations.index <= self.commit_index
+        return self.is_established and self._transfer is None and free
 
     def change_members(
         self, change: Callable[[Configuration], Configuration], callback: Callback
@@ -382,7 +399,8 @@ class SafeSyncObj(Elections):
         oldest_s = now_s - self._timing.election_timeout_s[1]
         heard = [p for p, progress in self._progress.items() if progress.last_reply_s >= oldest_s]
         if not consensus.is_quorum([self._name, *heard], self.voters):
-            _logger.warning("%s lost touch with the majority and steps down", self._name)
+            name = self.configuration.name_of(self._name)
+            _logger.warning("%s lost touch with the majority and steps down", name)
             self._follow(None)
 
     def _committed(self) -> int:

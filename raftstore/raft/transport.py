@@ -2,7 +2,10 @@
 
 So a link has one direction, one sender and numbered messages; nothing has to be agreed on when
 both dial at once. What a link carries is msgpack; who speaks is fixed by the first message and,
-with TLS, by the certificate.
+with TLS, by the certificate. The only thing that ever comes back is why a link is refused.
+
+Who is dialled follows the configuration. Who may dial is anybody of the same store: a member that
+was away may not know the leader yet (thesis 4.1). Only those that were removed are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from actors.seams import Seams
@@ -18,10 +21,17 @@ from actors.seams.network import Listener
 from raftstore.errors import InvalidRequest
 from raftstore.framing import FrameProtocol
 from raftstore.identity import Organizations, is_allowed
+from raftstore.raft.folder import Identity
+from raftstore.raft.membership import FolderLost, MemberRemoved, Peer
 
 MAX_BUFFERED_BYTES = 32 << 20
 BACK_OFF_S = (0.05, 1.0)
-PROTOCOL_VERSION = 1
+DIAL_TIMEOUT_S = 2.0
+SHORT_LIFE_S = 1.0
+"""A link that ends sooner was refused, or as good as."""
+CLOSING_S = 1.0
+PROTOCOL_VERSION = 2
+_REFUSALS: dict[str, type[Exception]] = {"removed": MemberRemoved, "lost": FolderLost}
 _logger = logging.getLogger(__name__)
 
 
@@ -40,11 +50,20 @@ class Events:
         disconnected: Callable[[str], None],
         silenced: Callable[[str], None],
         flushed: Callable[[], None],
+        introduced: Callable[[], None],
+        adopted: Callable[[int, int], None],
+        refused: Callable[[Exception], None],
     ) -> None:
         self.message, self.flushed = message, flushed
         self.connected, self.disconnected = connected, disconnected
         self.silenced = silenced
         """A peer's own connection to us was lost: it may have died."""
+        self.introduced = introduced
+        """A peer told of itself: see `PeerTransport.known`."""
+        self.adopted = adopted
+        """A member of this cluster says which member we are; `identity` must be set."""
+        self.refused = refused
+        """The others do not want this member: MemberRemoved or FolderLost."""
 
 
 class Incoming(FrameProtocol):
@@ -53,7 +72,7 @@ class Incoming(FrameProtocol):
     def __init__(self, owner: PeerTransport) -> None:
         super().__init__()
         self._owner = owner
-        self._peer = ""
+        self.peer = ""
         self._last_sequence = 0
 
     def opened(self) -> None:
@@ -63,39 +82,37 @@ class Incoming(FrameProtocol):
             self.abort()
 
     def received(self, message: Any) -> None:
-        if not self._peer:
-            self._greet(message)
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not self.peer:
+            self._owner.greeted(self, message)
             return
         sequence, body = message
         if sequence != self._last_sequence + 1:
             raise InvalidRequest("message lost on a link")
         self._last_sequence = sequence
-        self._owner.events.message(self._peer, body)
+        self._owner.events.message(self.peer, body)
 
-    def _greet(self, message: Any) -> None:
-        version, cluster, sender, receiver, address = message
-        expected = (PROTOCOL_VERSION, self._owner.cluster, self._owner.name)
-        if (version, cluster, receiver) != expected or sender not in self._owner.peers:
-            _logger.warning("refused a link from %r: not of this cluster", sender)
-            raise InvalidRequest("not a member of this cluster")
-        self._peer = sender
-        self._owner.client_addresses[sender] = address
+    def refuse(self, reason: str) -> None:
+        """Tell the sender why, and end the link."""
+        self.send(("refused", reason))
+        if self.transport is not None:
+            self.transport.close()
 
     def flushed(self) -> None:
         self._owner.events.flushed()
 
     def closed(self, error: Exception | None) -> None:
-        self._owner.incoming.pop(self, None)
-        if self._peer:
-            self._owner.events.silenced(self._peer)
+        self._owner.left(self)
 
 
 class Outgoing(FrameProtocol):
-    """The sending end of a link; nothing is ever received on it."""
+    """The sending end of a link."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[str], None]) -> None:
         super().__init__()
         self._sequence = 0
+        self._refused = refused
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def post(self, message: dict[str, Any]) -> bool:
@@ -111,7 +128,9 @@ class Outgoing(FrameProtocol):
         return transport is not None and transport.get_write_buffer_size() < MAX_BUFFERED_BYTES
 
     def received(self, message: Any) -> None:
-        raise InvalidRequest("unexpected answer on a link")
+        if not isinstance(message, list) or message[:1] != ["refused"]:
+            raise InvalidRequest("unexpected answer on a link")
+        self._refused(str(message[1]))
 
     def closed(self, error: Exception | None) -> None:
         if not self.lost.done():
@@ -119,43 +138,43 @@ class Outgoing(FrameProtocol):
 
 
 class PeerTransport:
-    """All links of one member."""
+    """All links of one member. `me`: what it tells the others of itself."""
 
     def __init__(
         self,
-        name: str,
-        peers: Mapping[str, str],
-        client_address: str,
+        me: Peer,
         events: Events,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None,
         allowed: Organizations,
     ) -> None:
-        self.name, self.peers, self.events = name, dict(peers), events
-        self.allowed = allowed
-        self.cluster = ",".join(sorted(self.peers))
-        self.client_addresses = {name: client_address}
+        self.me, self.events, self.allowed = me, events, allowed
+        self.identity: Identity | None = None
+        self.known: dict[str, Peer] = {}
+        """What those that are linked to this member told of themselves."""
         self.incoming: dict[Incoming, None] = {}
+        self._members: Mapping[str, Peer] = {}
+        self._removed: frozenset[str] = frozenset()
+        self._targets: dict[str, tuple[str, ...]] = {}
         self._links: dict[str, Outgoing] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
         self._server_tls = tls[0] if tls else None
         self._client_tls = tls[1] if tls else None
 
-    async def start(self, seams: Seams) -> None:
-        """Listen and dial. Raises OSError if the address is taken."""
+    async def listen(self, seams: Seams, address: str) -> None:
+        """Raises OSError if the address is taken."""
         self._seams = seams
-        host, port = split_address(self.peers[self.name])
+        host, port = split_address(address)
         self._listener = await seams.network.listen(
             host, port, lambda: Incoming(self), tls=self._server_tls
         )
-        for peer in self.peers:
-            if peer != self.name:
-                self._tasks.append(asyncio.create_task(self._keep_linked(peer)))
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks.values(), *self._ending]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._listener is not None:
             await self._listener.close()
         for link in (*self._links.values(), *self.incoming):
@@ -169,37 +188,120 @@ class PeerTransport:
         link = self._links.get(peer)
         return link is not None and link.has_room()
 
+    # ---- who is linked
+
+    def follow(self, members: Mapping[str, Peer], removed: Collection[str]) -> None:
+        """Dial these from now on; refuse those that were removed."""
+        self._members, self._removed = members, frozenset(removed)
+        for link in [link for link in self.incoming if link.peer in self._removed]:
+            link.refuse("removed")
+        self._retarget()
+
+    def _retarget(self) -> None:
+        """Besides members, dial those that dialled us and are not known to be members yet."""
+        strangers = {
+            peer: told.peer_addresses
+            for peer, told in self.known.items()
+            if peer not in self._members and peer not in self._removed
+        }
+        self._targets = strangers | {
+            peer: known.peer_addresses
+            for peer, known in self._members.items()
+            if self.identity is None or peer != self.identity.key
+        }
+        for peer in [peer for peer in self._tasks if peer not in self._targets]:
+            self._drop(peer)
+        for peer in self._targets:
+            if peer not in self._tasks:
+                self._tasks[peer] = asyncio.create_task(self._keep_linked(peer))
+
+    def _drop(self, peer: str) -> None:
+        task = self._tasks.pop(peer)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        task.cancel()
+
+    def greeted(self, link: Incoming, greeting: Any) -> None:
+        """The first message of a link. Raises InvalidRequest if it is none of ours."""
+        version, cluster, sender, receiver, told = greeting
+        if self.identity is None and version == PROTOCOL_VERSION:
+            self.events.adopted(cluster, int(receiver, 16))
+        own = self.identity
+        if own is None or (version, cluster, receiver) != (PROTOCOL_VERSION, own.cluster, own.key):
+            _logger.warning("refused a link from %s: not of this store, or to another", sender)
+            raise InvalidRequest("not a link to this member")
+        peer = Peer.unpack(told)
+        known = self._members.get(sender)
+        if sender in self._removed:
+            link.refuse("removed")
+        elif known is not None and known.incarnation not in (0, peer.incarnation):
+            link.refuse("lost")
+        else:
+            link.peer = sender
+            self.known[sender] = peer
+            self._retarget()
+            self.events.introduced()
+
+    def left(self, link: Incoming) -> None:
+        self.incoming.pop(link, None)
+        if not link.peer:
+            return
+        if link.peer not in {other.peer for other in self.incoming}:
+            self.known.pop(link.peer, None)
+            self._retarget()
+        self.events.silenced(link.peer)
+
+    # ---- dialling
+
     async def _keep_linked(self, peer: str) -> None:
         shortest_s, longest_s = BACK_OFF_S
-        back_off_s = shortest_s
-        while True:
+        back_off_s, attempt = shortest_s, 0
+        while peer in self._targets:
+            addresses = self._targets[peer]
+            began_s = self._seams.clock.now()
             try:
-                link = await self._dial(peer)
-            except OSError as error:
+                link = await self._dial(peer, addresses[attempt % len(addresses)])
+            except (OSError, TimeoutError) as error:
                 _logger.debug("cannot reach %s: %s", peer, error)
-                await self._seams.clock.sleep(back_off_s * self._seams.randomness.uniform(0.5, 1))
-                back_off_s = min(2 * back_off_s, longest_s)
-                continue
-            back_off_s = shortest_s
-            await self._serve(peer, link)
+            else:
+                await self._serve(peer, link)
+                if self._seams.clock.now() - began_s > SHORT_LIFE_S:
+                    back_off_s = shortest_s
+            attempt += 1
+            await self._seams.clock.sleep(back_off_s * self._seams.randomness.uniform(0.5, 1))
+            back_off_s = min(2 * back_off_s, longest_s)
 
-    async def _dial(self, peer: str) -> Outgoing:
-        host, port = split_address(self.peers[peer])
-        _, link = await self._seams.network.connect(
-            host, port, Outgoing, tls=self._client_tls, server_name=host
-        )
+    async def _dial(self, peer: str, address: str) -> Outgoing:
+        assert self.identity is not None
+        host, port = split_address(address)
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            _, link = await self._seams.network.connect(
+                host,
+                port,
+                lambda: Outgoing(self._was_refused),
+                tls=self._client_tls,
+                server_name=host,
+            )
         assert isinstance(link, Outgoing)
-        own_address = self.client_addresses[self.name]
-        link.send((PROTOCOL_VERSION, self.cluster, self.name, peer, own_address))
+        own = self.identity
+        link.send((PROTOCOL_VERSION, own.cluster, own.key, peer, self.me.pack()))
         return link
+
+    def _was_refused(self, reason: str) -> None:
+        refusal = _REFUSALS.get(reason)
+        if refusal is None:
+            raise InvalidRequest(f"refused for an unknown reason: {reason}")
+        self.events.refused(refusal())
 
     async def _serve(self, peer: str, link: Outgoing) -> None:
         self._links[peer] = link
         self.events.connected(peer)
         try:
             await link.lost
-            await self._seams.clock.sleep(BACK_OFF_S[0])
         finally:
-            del self._links[peer]
-            link.abort()
+            if self._links.get(peer) is link:
+                del self._links[peer]
+            if link.transport is not None:  # what was sent last still arrives
+                link.transport.close()
+                self._seams.clock.call_later(CLOSING_S, link.abort)
             self.events.disconnected(peer)

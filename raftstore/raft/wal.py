@@ -29,7 +29,7 @@ _STATE, _ENTRY, _TRUNCATE, _RESET = range(4)
 
 
 class CorruptLog(Exception):
-    """The log lost something it had promised to keep; the message says where and what to do."""
+    """The log lost something that it had promised to keep; the message says where."""
 
 
 class _Segment(NamedTuple):
@@ -224,7 +224,7 @@ class Wal:
         if not is_first and number != self._next_number:
             raise CorruptLog(
                 f"{path}: frame {number} follows frame {self._next_number - 1}: a part of the log "
-                "is missing. Restore this member's folder, or empty it to copy from the others."
+                "is missing"
             )
         self._next_number = number + 1
 
@@ -233,10 +233,7 @@ class Wal:
         if not rest.strip(b"\0"):
             return
         if not is_last or not frames.is_torn(data, end):
-            raise CorruptLog(
-                f"{path}: damaged at byte {end}, and this is not a torn write. "
-                "Restore this member's folder, or empty it to copy from the others."
-            )
+            raise CorruptLog(f"{path}: damaged at byte {end}, and this is not a torn write")
         self.repaired_bytes = len(rest.rstrip(b"\0"))
 
     def _continue(self, file: File, data: bytes, end: int, number: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from raftstore.raft.consensus import Position
 from raftstore.raft.interface import Outcome, Timing
-from raftstore.raft.membership import Configuration
+from raftstore.raft.membership import Configuration, Peer
 from raftstore.raft.pysync import SafeSyncObj
 from raftstore.raft.wal import Wal
 
@@ -125,7 +125,7 @@ class SimulatedMember:
         self.wal = Wal.open(disk, f"/{name}/wal")
         self.raft = SafeSyncObj(
             name,
-            Configuration.of({member: member for member in cluster.founders}),
+            Configuration.of({member: Peer((member,), member) for member in cluster.founders}),
             self.wal,
             Position(0, 0),
             Timing((10.0, 12.0), 0.1),
@@ -169,7 +169,7 @@ class SimulatedMember:
         """Seen through `raft`."""
 
     def configuration_applied(self, configuration: Configuration) -> None:
-        self.removed = self.name not in configuration.members
+        self.removed = self.name in configuration.removed
 
     # ---- driving
 

@@ -13,19 +13,27 @@ from raftstore.errors import (
     MemberExists,
     MemberNotFound,
     MemberNotLearner,
+    NotEnoughStarted,
+    PeerAddressExists,
     TooManyLearners,
     UnhealthyCluster,
 )
 from raftstore.raft.consensus import Position
 from raftstore.raft.interface import Outcome
-from raftstore.raft.membership import Configuration
+from raftstore.raft.membership import Configuration, Peer
 
 Change = Callable[[Configuration], Configuration]
-ABC = Configuration.of({"A": "a:1", "B": "b:1", "C": "c:1"})
 
 
-def adding(name: str) -> Change:
-    return lambda configuration: configuration.adding(name, name)
+def at(address: str, name: str = "") -> Peer:
+    return Peer((address,), name)
+
+
+ABC = Configuration.of({"A": at("a:1", "A"), "B": at("b:1", "B"), "C": at("c:1", "C")})
+
+
+def adding(name: str, *, learner: bool = True) -> Change:
+    return lambda configuration: configuration.adding(name, at(name, name), learner=learner)
 
 
 def promoting(name: str) -> Change:
@@ -53,19 +61,29 @@ def grow(net: Any, leader: Any, name: str) -> None:
 
 
 def test_a_configuration_says_what_cannot_be_changed() -> None:
-    learning = ABC.adding("D", "d:1")
-    assert learning.learners == {"D": "d:1"}
+    learning = ABC.adding("D", at("d:1"))
+    assert learning.learners == {"D": at("d:1")}
     assert [*learning.promoting("D").voters] == ["A", "B", "C", "D"]
-    assert ABC.moving("B", "b:2").voters["B"] == "b:2"
+    joining = ABC.adding("D", at("d:1"), learner=False)
+    assert joining.joining == ["D"]
+    assert joining.admitting("D").voters["D"] == at("d:1")
+    assert ABC.moving("B", ["b:2"]).voters["B"] == at("b:2", "B")
+    assert ABC.removing("B").removed == ("B",)
+    told = Peer(("elsewhere:1",), "dora", ("d:2",), ("http://d:3",), 7)
+    assert learning.publishing({"D": told, "X": told}).learners["D"] == Peer(
+        ("d:1",), "dora", ("d:2",), ("http://d:3",), 7
+    )
     for broken, error in [
-        (lambda: ABC.adding("A", "x:1"), MemberExists),
-        (lambda: ABC.adding("D", "a:1"), MemberExists),
-        (lambda: learning.adding("E", "e:1"), TooManyLearners),
+        (lambda: ABC.adding("A", at("x:1")), MemberExists),
+        (lambda: ABC.removing("B").adding("B", at("x:1")), MemberExists),
+        (lambda: ABC.adding("D", at("a:1")), PeerAddressExists),
+        (lambda: learning.adding("E", at("e:1")), TooManyLearners),
         (lambda: ABC.promoting("A"), MemberNotLearner),
+        (lambda: joining.promoting("D"), MemberNotLearner),
         (lambda: ABC.promoting("X"), MemberNotFound),
         (lambda: ABC.removing("X"), MemberNotFound),
-        (lambda: ABC.moving("B", "a:1"), MemberExists),
-        (lambda: Configuration.of({"A": "a:1"}).removing("A"), UnhealthyCluster),
+        (lambda: ABC.moving("B", ["a:1"]), PeerAddressExists),
+        (lambda: Configuration.of({"A": at("a:1")}).removing("A"), NotEnoughStarted),
     ]:
         with pytest.raises(error):
             broken()
@@ -263,7 +281,7 @@ def test_random_changes_under_partitions_lose_nothing_that_was_acknowledged(
                 leader.raft.change_members(how, lambda o, _: changed.append(o))
             except (UnhealthyCluster, LearnerNotReady, MemberNotFound, MemberNotLearner):
                 continue
-            except (MemberExists, TooManyLearners):
+            except (MemberExists, TooManyLearners, NotEnoughStarted):
                 continue
         net.run(rounds=rng.randint(1, 4), step_s=0.2)
     net.connect_only("ABCDE")
