@@ -218,8 +218,11 @@ class _Wiring:
             "peer_address": store_address(peers, member, PEER_PORT),
             "client_address": store_address(peers, member, CLIENT_PORT),
             "peers": {peer.name: store_address(peers, peer, PEER_PORT) for peer in peers},
+            "cluster_token": f"raykube-{self._shape.name}",
             "tls": tls,
         }
+        if self._shape.etcd:
+            config["client_urls"] = [f"https://{store_address(peers, member, ETCD_PORT)}"]
         components = [ComponentSpec("raftstore.member:Member", config)]
         if self._shape.etcd:
             components.append(self._gateway(member, tls))
@@ -231,7 +234,6 @@ class _Wiring:
             "address": store_address(peers, member, ETCD_PORT),
             "endpoints": self._layout.store_endpoints,
             "member": store_address(peers, member, CLIENT_PORT),
-            "client_urls": dict(zip((p.name for p in peers), self._layout.etcd_urls, strict=True)),
             "tls": tls,
             "store_tls": tls,
         }

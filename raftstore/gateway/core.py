@@ -86,6 +86,10 @@ class Core:
     async def query(self, asker: Asker, *operation: Any) -> Any:
         return await self.store.query(asker.wrap(operation))
 
+    async def check_administrator(self, asker: Asker) -> None:
+        """Raises PermissionDenied for all others, once authentication is required."""
+        await self.query(asker, Kind.AUTH_STATE, "users", "")
+
     # ---- headers
 
     def header(self, revision: int = 0) -> pb.ResponseHeader:

@@ -1,4 +1,4 @@
-"""Services Maintenance and Cluster."""
+"""Service Maintenance."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ class Maintenance:
         )
 
     async def defragment(self, request: Any, asker: Asker) -> Any:
-        await self._administrator(asker)
+        await self._core.check_administrator(asker)
         _logger.info("asked to defragment: there is nothing to do, compaction frees all it can")
         return pb.HeaderOnly(header=self._core.header())
 
     async def hash(self, request: Any, asker: Asker) -> Any:
-        await self._administrator(asker)
+        await self._core.check_administrator(asker)
         hashed = await self._core.local.hash_kv()
         return pb.HashResponse(header=self._core.header(hashed.revision), hash=hashed.hash)
 
     async def hash_kv(self, request: Any, asker: Asker) -> Any:
-        await self._administrator(asker)
+        await self._core.check_administrator(asker)
         hashed = await self._core.local.hash_kv(request.revision)
         return pb.HashKVResponse(
             header=self._core.header(hashed.revision),
@@ -107,7 +107,7 @@ class Maintenance:
         )
 
     async def move_leader(self, request: Any, asker: Asker) -> Any:
-        await self._administrator(asker)
+        await self._core.check_administrator(asker)
         try:
             await self._core.store.move_leader(request.targetID)
         except MemberNotFound as error:
@@ -119,7 +119,7 @@ class Maintenance:
 
         It is made in a file without a name first: its first page tells where everything is.
         """
-        await self._administrator(asker)
+        await self._core.check_administrator(asker)
         async with self._core.store.member(self._core.local.endpoint, PIECE_S) as member:
             with self._scratch() as file:
                 remaining = await write(file, member.export()) + hashlib.sha256().digest_size
@@ -148,10 +148,6 @@ class Maintenance:
         except OSError as error:
             raise Unavailable(f"no backup can be made in {self._scratch_folder}") from error
 
-    async def _administrator(self, asker: Asker) -> None:
-        """Raises PermissionDenied for all others, once authentication is required."""
-        await self._core.query(asker, Kind.AUTH_STATE, "users", "")
-
 
 def _concerns(request: Any, alarm: Sequence[Any]) -> bool:
     member_id, kind = alarm
@@ -159,27 +155,3 @@ def _concerns(request: Any, alarm: Sequence[Any]) -> bool:
         pb.NONE,
         ALARM_NUMBERS[kind],
     )
-
-
-class Cluster:
-    name = "etcdserverpb.Cluster"
-
-    def __init__(self, core: Core, calls: Calls, client_urls: Mapping[str, str]) -> None:
-        self._core, self._calls, self._client_urls = core, calls, client_urls
-
-    def methods(self) -> Mapping[str, Any]:
-        return {"MemberList": self._calls.unary(pb.MemberListRequest, self.list)}
-
-    async def list(self, request: Any, asker: Asker) -> Any:
-        known = await self._core.store.member_list()
-        members = [
-            pb.Member(
-                ID=member.id,
-                name=member.name,
-                peerURLs=[f"http://{address}" for address in member.peer_addresses],
-                clientURLs=[url for url in (self._client_urls.get(member.name),) if url],
-                isLearner=member.learner,
-            )
-            for member in sorted(known.members)
-        ]
-        return pb.MembersResponse(header=self._core.header(), members=members)

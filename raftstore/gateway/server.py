@@ -1,8 +1,8 @@
 """`Gateway`: the etcd protocol of one member, as a component.
 
-Config: `{address, endpoints, member, client_urls, tls, store_tls}`. `address`: host:port to
+Config: `{address, endpoints, member, tls, store_tls}`. `address`: host:port to
 serve at; `endpoints`: client addresses of all members; `member`: that of the member that this
-gateway stands for; `client_urls`: name to URL for the gateways of all members; `tls`: `{ca, cert,
+gateway stands for (whose own config says at which URLs clients find this one); `tls`: `{ca, cert,
 key}` files of this server or null (then clients must present a certificate that the CA signed, of
 an organization of this server's own); `store_tls`: the files of the links to the members. Optional:
 `scratch_folder`, where backups are made before they are sent (the system's temporary folder).
@@ -24,11 +24,12 @@ from actors.seams.clock import TimerHandle
 from raftstore.client import StoreClient
 from raftstore.errors import Unavailable
 from raftstore.gateway.calls import MAX_REQUEST_BYTES, Calls
+from raftstore.gateway.cluster import Cluster
 from raftstore.gateway.coordination import Elections, Locks
 from raftstore.gateway.core import Core
 from raftstore.gateway.keys import Keys
 from raftstore.gateway.leases import Leases
-from raftstore.gateway.maintenance import Cluster, Maintenance
+from raftstore.gateway.maintenance import Maintenance
 from raftstore.gateway.users import Users
 from raftstore.gateway.watches import Watches
 from raftstore.identity import own_organizations
@@ -86,7 +87,7 @@ class Gateway:
         return [
             *(kind(core, calls) for kind in plain),
             Maintenance(core, calls, scratch_folder),
-            Cluster(core, calls, config["client_urls"]),
+            Cluster(core, calls, "https" if config.get("store_tls") else "http"),
         ]
 
     def _listen(self, config: Config) -> None:

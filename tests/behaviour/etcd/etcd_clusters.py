@@ -109,17 +109,15 @@ class OwnCluster:
 
     def __init__(self, folder: pathlib.Path, tls: Mapping[str, str], *, start: bool = True) -> None:
         self.endpoints = free_addresses(3)
-        urls = {n: f"https://{e}" for n, e in zip(NAMES, self.endpoints, strict=True)}
         self.processes = StoreProcesses(folder, 3)
         for name, address, own in zip(NAMES, self.endpoints, self.processes.endpoints, strict=True):
             gateway = {
                 "address": address,
                 "endpoints": self.processes.endpoints,
                 "member": own,
-                "client_urls": urls,
                 "tls": dict(tls),
             }
-            self.processes.configure(name, gateway=gateway)
+            self.processes.configure(name, gateway=gateway, client_urls=[f"https://{address}"])
         if start:
             self.processes.start()
 
