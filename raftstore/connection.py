@@ -19,6 +19,8 @@ MAX_QUEUED_BATCHES = 1024
 PING_S = 1.0
 PING_TIMEOUT_S = 1.0
 CONNECT_TIMEOUT_S = 2.0
+STAGGER_S = 0.25
+"""How long a member may take to answer before the next one is asked as well (RFC 8305, 5)."""
 BACK_OFF_S = (0.02, 0.5)
 _logger = logging.getLogger(__name__)
 
@@ -139,6 +141,8 @@ class Connector:
         self.current: ServerConnection | None = None
         self._hint = ""
         self._position = 0
+        self._asked: dict[str, asyncio.Task[ServerConnection | None]] = {}
+        """Members that have not answered yet."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -150,6 +154,7 @@ class Connector:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._ask_no_more()
 
     async def connected(self) -> ServerConnection:
         """Wait for a connection."""
@@ -182,21 +187,52 @@ class Connector:
             await self._use(connection)
 
     async def _try_next(self) -> ServerConnection | None:
-        """Connect to the hinted or the next member, if it leads."""
+        """Ask one more member whether it leads, and wait a little for all that were asked."""
+        endpoint = self._next_endpoint()
+        if endpoint not in self._asked:
+            self._asked[endpoint] = asyncio.create_task(self._ask(endpoint))
+        await asyncio.wait(
+            self._asked.values(), timeout=STAGGER_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        answered = [asked for asked, task in self._asked.items() if task.done()]
+        found = [c for asked in answered if (c := self._asked.pop(asked).result()) is not None]
+        if not found:
+            return None
+        for spare in found[1:]:
+            spare.abort()
+        self._ask_no_more()
+        return found[0]
+
+    def _next_endpoint(self) -> str:
+        """The hinted member or the next one, if possible one that is not being asked."""
         endpoint, self._hint = self._hint, ""
-        if not endpoint:
-            candidates = [*self._endpoints, *self._learned]
+        candidates = [*self._endpoints, *self._learned]
+        for _ in candidates:
+            if endpoint and endpoint not in self._asked:
+                break
             endpoint = candidates[self._position % len(candidates)]
             self._position += 1
+        return endpoint
+
+    def _ask_no_more(self) -> None:
+        for task in self._asked.values():
+            task.cancel()
+        self._asked = {}
+
+    async def _ask(self, endpoint: str) -> ServerConnection | None:
+        """A connection to this member, if it leads."""
         try:
             connection = await dial(self._seams, endpoint, self._tls)
         except (OSError, TimeoutError) as error:
             _logger.debug("cannot reach %s: %s", endpoint, error)
             return None
-        if await self._leads(connection):
-            return connection
-        connection.abort()
-        return None
+        leads = False
+        try:
+            leads = await self._leads(connection)
+        finally:
+            if not leads:
+                connection.abort()
+        return connection if leads else None
 
     async def _use(self, connection: ServerConnection) -> None:
         self.current = connection

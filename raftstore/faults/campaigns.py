@@ -38,23 +38,34 @@ class Scene:
         self.recording = Recording(self.store.endpoints, seed, pinned)
         self.randomness: Randomness = seeded_randomness(seed)
         self.terms = 0
+        self.broken_s: list[float] = []
         self._client = StoreClient(self.store.endpoints)
 
     async def play(self, faults: Callable[[Scene], Awaitable[None]]) -> list[str]:
         """What is wrong, in words. Raises TimeoutError if the store does not recover."""
         self.store.start()
         await self._client.start(system_seams())
+        playing = asyncio.create_task(self._play(faults))
         try:
-            await self.recording.start()
-            await faults(self)
-            await self.all_answer()
-            self.recording.raise_errors()
-            await self.recording.stop()
-            return await self.recording.check()
+            while not playing.done():
+                if ended := self.store.ended():
+                    return ended
+                await asyncio.wait([playing], timeout=0.1)
+            return await playing
         finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
             await self.recording.stop()
             await self._client.stop()
             self.store.stop()
+
+    async def _play(self, faults: Callable[[Scene], Awaitable[None]]) -> list[str]:
+        await self.recording.start()
+        await faults(self)
+        await self.all_answer()
+        self.recording.raise_errors()
+        await self.recording.stop()
+        return await self.recording.check()
 
     async def load(self, shortest_s: float, longest_s: float) -> None:
         await asyncio.sleep(self.randomness.uniform(shortest_s, longest_s))
@@ -165,6 +176,7 @@ async def leader_cuts(folder: pathlib.Path, seed: str, cuts: int) -> Figure:
             away, back = [(leader, o) for o in others], [(o, leader) for o in others]
             ways, reset = (away + back, away + back, away, back)[number % 4], number % 2 == 0
             endpoint = scene.store.endpoints[scene.store.names.index(leader)]
+            scene.broken_s.append(time.monotonic())
             scene.store.cut(ways, reset=reset)
             scene.recording.network.cut([split_address(endpoint)], reset=reset)
             await scene.load(0.5, 3.5)
@@ -213,6 +225,7 @@ async def _kill_leader(scene: Scene) -> None:
 
 async def _pause_leader(scene: Scene) -> None:
     leader = await scene.leader()
+    scene.broken_s.append(time.monotonic())
     scene.store.pause(leader)
     try:
         await scene.load(0.5, 3.0)
@@ -230,13 +243,16 @@ async def _reads(
 ) -> Figure:
     scene = Scene(folder, seed, pinned=True)
     found = await scene.play(faults)
-    calls = [call for call in scene.recording.workload.calls if call.client == PINNED]
+    recording = scene.recording
+    calls = [call for call in recording.workload.calls if call.client == PINNED]
+    resumed_s = [recording.resumed_s(moment_s) or 0.0 for moment_s in scene.broken_s]
     waited = [call for call in calls if call.returned_s - call.invoked_s > SILENT_S]
     return {
         "figure": name,
         "times": times,
         **scene.outcomes(),
         "reads_at_one_member": _count(calls),
+        "writes_again_s": distribution(resumed_s),
         "of_these_while_it_was_silent": _count(waited),
         "terms": scene.terms,
         "violations": found,

@@ -108,5 +108,11 @@ class StoreProcesses:
         if self._processes:
             self.kill(*self._processes)
 
+    def ended(self) -> list[str]:
+        """Members that ended by themselves, with their last words."""
+        gone = [name for name, process in self._processes.items() if process.poll() is not None]
+        words = {name: (self._folder / f"{name}.log").read_text().splitlines() for name in gone}
+        return [f"{name} ended: {' '.join(words[name][-1:])}" for name in gone]
+
     def logs(self) -> str:
         return "\n".join(p.read_text() for p in sorted(self._folder.glob("*.log")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -177,12 +177,15 @@ async def _history(endpoint: str, newest: int) -> list[WatchBatch]:
     batches: list[WatchBatch] = []
     try:
         async with asyncio.timeout(SETTLE_S):
-            stream = connection.stream("watch", (b"\0", b"\0", 2, False, []))
-            async with aclosing(stream) as answers:
-                async for packed in answers:
-                    batches.append(wire.decode_batch(packed))
-                    if batches[-1].revision >= newest:
-                        break
+            while not batches or batches[-1].revision < newest:
+                start = batches[-1].revision + 1 if batches else 2
+                stream = connection.stream("watch", (b"\0", b"\0", start, False, []))
+                with suppress(ConnectionLost):  # more came than was taken: go on from there
+                    async with aclosing(stream) as answers:
+                        async for packed in answers:
+                            batches.append(wire.decode_batch(packed))
+                            if batches[-1].revision >= newest:
+                                break
     finally:
         connection.abort()
     return batches

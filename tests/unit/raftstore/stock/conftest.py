@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import pathlib
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -134,14 +136,25 @@ class System:
     def __init__(self, stock: bool, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stock, self._cluster, self._monkeypatch = stock, cluster, monkeypatch
 
-    def cluster(self, names: str = "ABC") -> Any:
+    def cluster(self, names: str = "ABC", **settings: Any) -> Any:
+        """`settings`: of the library's configuration."""
         if not self.stock:
             return self._cluster(names)
         now_s = [1000.0]
         self._monkeypatch.setattr(library, "monotonicTime", lambda: now_s[0])
-        net = self._cluster(names, StockMember, pickle)
+        net = self._cluster(names, functools.partial(StockMember, **settings), pickle)
         self._monkeypatch.setattr(library, "monotonicTime", net.clock.now)
         return net
+
+    def alone(self, net: Any, folder: pathlib.Path) -> StockSyncObj:
+        """The library as a cluster of one, with a journal and a dump as files; it leads."""
+        files = {"journalFile": str(folder / "journal"), "fullDumpFile": str(folder / "dump")}
+        member = StockSyncObj(net, net.names[0], **files)
+        member._expect_election(0.0)
+        for _ in range(10):
+            net.clock.now_s += 0.1
+            member.doTick(0)
+        return member
 
     def expect(self, kept: bool) -> None:
         """The promise is kept here, and broken by the library: else the scenario shows nothing."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pathlib
+import shutil
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
+from pysyncobj.config import SERIALIZER_STATE
 from pysyncobj.journal import FileJournal
 
+from actors.seams import system_seams
+from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position
 from raftstore.raft.install import SnapshotReceiver
-from raftstore.raft.snapshot import CorruptSnapshot
+from raftstore.raft.interface import Outcome, Timing
+from raftstore.raft.node import RaftNode, SnapshotPolicy
+from raftstore.raft.snapshot import CorruptSnapshot, SnapshotWriter
 from raftstore.raft.wal import CorruptLog, Wal
 
 ENTRIES = 40
@@ -59,6 +67,125 @@ def test_a_vote_is_synced_before_it_is_told(
     memory_disk.crash()
     again = Wal.open(memory_disk, "/wal")
     assert (again.term, again.voted_for) == (7, "B")
+
+
+def _propose(net: Any, member: Any, commands: Sequence[bytes]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for command in commands:
+        member.propose(command, lambda outcome, result: outcomes.append(outcome))
+    for _ in range(10):
+        net.clock.now_s += 0.1
+        member.doTick(0)
+    return outcomes
+
+
+class _Machine:
+    """A state that is the list of its commands."""
+
+    def __init__(self) -> None:
+        self.applied: list[bytes] = []
+
+    def apply(self, index: int, command: bytes) -> int:
+        self.applied.append(command)
+        return index
+
+    def cut(self) -> tuple[Any, list[Any]]:
+        return None, [list(self.applied)]
+
+    def restore(self, head: Any, chunks: Iterable[Any]) -> None:
+        self.applied = [command for chunk in chunks for command in chunk]
+
+
+async def _our_member(folder: pathlib.Path, machine: _Machine) -> RaftNode:
+    """A member alone that takes a snapshot after 10 entries; it leads."""
+    node = RaftNode(
+        "A",
+        {"A": "127.0.0.1:0"},
+        str(folder),
+        machine,
+        timing=Timing((0.05, 0.1), 0.02),
+        policy=SnapshotPolicy(entries=10, keep_entries=0),
+        client_address="",
+        tls=None,
+        allowed=frozenset(),
+        on_leadership=lambda: None,
+        on_fatal=lambda error: None,
+    )
+    await node.start(system_seams())
+    while not node.raft.is_established:
+        await asyncio.sleep(0.01)
+    return node
+
+
+def test_t6_a_kill_between_the_snapshot_and_the_shortening_of_the_log_loses_nothing(
+    system: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk holds at that moment is what a restart finds."""
+    early, late = [b"early%d" % n for n in range(12)], [b"late%d" % n for n in range(5)]
+    crashed = tmp_path / "crashed"
+    if system.stock:
+        net = system.cluster("B")
+        member = system.alone(net, tmp_path)
+        _propose(net, member, early)
+        member.forceLogCompaction()
+        member.doTick(0)
+        serializer = member._SyncObj__serializer
+        unfinished = (SERIALIZER_STATE.SERIALIZING, None)
+        monkeypatch.setattr(serializer, "checkSerializing", lambda: unfinished)
+        assert _propose(net, member, late) == [Outcome.APPLIED] * len(late)
+        shutil.copytree(tmp_path, crashed)
+        again = system.alone(net, crashed).applied
+        system.expect(set(late) <= set(again))
+        return
+
+    async def live_and_die(machine: _Machine) -> list[Outcome]:
+        node = await _our_member(tmp_path / "member", machine)
+        outcomes: list[Outcome] = []
+        for command in (*early, *late):
+            node.propose(command, lambda outcome, result: outcomes.append(outcome))
+        while snapshot.newest(system_seams().disk, str(tmp_path / "member")) is None:
+            await asyncio.sleep(0.01)
+        shutil.copytree(tmp_path / "member", crashed)
+        await node.stop()
+        return outcomes
+
+    async def restart(machine: _Machine) -> None:
+        await (await _our_member(crashed, machine)).stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wal, "forget_before", lambda self, index: None)
+        assert asyncio.run(live_and_die(_Machine())) == [Outcome.APPLIED] * 17
+    restarted = _Machine()
+    asyncio.run(restart(restarted))
+    system.expect(restarted.applied == early + late)
+
+
+def test_t17_a_snapshot_that_power_cut_short_is_not_taken_for_an_empty_state(
+    system: Any, memory_disk: Any, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    if not system.stock:
+        writer = SnapshotWriter(memory_disk, "/s", Position(3, 42), ["head"])
+        writer.add([b"x" * 1000])
+        writer.finish()
+        path = snapshot.newest(memory_disk, "/s")
+        del memory_disk.files[path].data[500:]
+        with pytest.raises(CorruptSnapshot):
+            snapshot.load(memory_disk, path)
+        return
+    net = system.cluster("B")
+    member = system.alone(net, tmp_path)
+    _propose(net, member, [b"acknowledged"] * 20)
+    member.forceLogCompaction()
+    for _ in range(5):
+        net.clock.now_s += 0.1
+        member.doTick(0)
+    member.destroy()
+    member.doTick(0)
+    dump = tmp_path / "dump"
+    dump.write_bytes(dump.read_bytes()[: dump.stat().st_size // 2])
+    again = system.alone(net, tmp_path)
+    system.expect(not (again.is_leader and again.applied == []))
 
 
 def test_t7_a_flipped_bit_in_an_entry_is_noticed(tmp_path: pathlib.Path, memory_disk: Any) -> None:

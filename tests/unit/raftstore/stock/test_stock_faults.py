@@ -170,6 +170,26 @@ def test_t8_a_leader_without_a_majority_cannot_remove_the_others_and_go_on_alone
     system.expect(not _applied(proposed))
 
 
+def test_t9_a_command_of_any_size_reaches_the_followers(system: Any) -> None:
+    """Sizes around twice what the library puts into one message."""
+    raised = 0
+    for size_bytes in range(8100, 8180, 10):
+        net = system.cluster(appendEntriesBatchSizeBytes=4096)
+        outcomes = net.elect("A").propose(b"x" * size_bytes)
+        for _ in range(5):
+            net.clock.now_s += 0.1
+            for name in "ABC":
+                net[name].turn()
+            for link in list(net.queues):
+                while net.queues[link]:
+                    try:
+                        net.deliver(*link, 1)
+                    except Exception:
+                        raised += 1
+        assert system.stock or _applied(outcomes)
+    system.expect(raised == 0)
+
+
 def test_t10_a_leader_that_is_cut_off_steps_down_within_an_election_timeout(system: Any) -> None:
     net = system.cluster()
     a = net.elect("A")
@@ -234,6 +254,25 @@ def test_t18_a_leader_is_not_ready_before_an_entry_of_its_own_term_is_committed(
     net.lose()
     b.turn()
     system.expect(not b.raft.is_established)
+
+
+def test_t19_a_proposal_that_raises_is_not_applied_later(system: Any) -> None:
+    """More proposals between two ticks than a pipe has room for."""
+    net = system.cluster("A", appendEntriesUseBatch=False)
+    a = net.elect("A")
+    told: dict[bytes, list[tuple[Outcome, Any]]] = {}
+    raised: list[bytes] = []
+    for number in range(70_000):
+        command = b"%d" % number
+        try:
+            told[command] = a.propose(command)
+        except Exception:
+            raised.append(command)
+            break
+    net.run(rounds=300)
+    applied = [command for command, outcomes in told.items() if _applied(outcomes)]
+    assert system.stock or (applied == a.applied and all(map(len, told.values())))
+    system.expect(not set(raised) & set(a.applied))
 
 
 def test_t20_a_long_divergent_tail_is_replaced_in_a_few_round_trips(system: Any) -> None:
