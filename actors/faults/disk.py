@@ -123,11 +123,7 @@ class LossyDisk:
 
     def make_folder(self, path: str) -> None:
         self._system.make_folder(path)
-        if path not in self._checked:
-            self._checked.add(path)
-            for name in self._system.list(path):
-                if name.startswith(_UNNAMED):
-                    os.unlink(f"{path}/{name}")
+        self._check(path)
 
     def list(self, path: str) -> list[str]:
         real = {name for name in self._system.list(path) if not name.startswith(_UNNAMED)}
@@ -164,9 +160,19 @@ class LossyDisk:
 
     # ---- names
 
+    def _check(self, folder: str) -> None:
+        """Once, as a file system is checked at a boot: what never had a name is gone."""
+        if folder not in self._checked:
+            self._checked.add(folder)
+            for name in self._system.list(folder):
+                if name.startswith(_UNNAMED):
+                    os.unlink(f"{folder}/{name}")
+
     def _create(self, path: str) -> None:
+        folder = os.path.dirname(path)
+        self._check(folder)
         self._unnamed += 1
-        unnamed = f"{os.path.dirname(path)}/{_UNNAMED}{self._unnamed}"
+        unnamed = f"{folder}/{_UNNAMED}{self._unnamed}"
         os.close(os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         inode = self._names[path] = self._inode(unnamed)
 

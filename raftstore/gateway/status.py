@@ -8,7 +8,6 @@ from __future__ import annotations
 from grpc import StatusCode
 
 from raftstore import errors
-from raftstore.coordination import NoLeader, NotHeld
 from raftstore.errors import StoreError
 
 _TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
@@ -83,16 +82,19 @@ _TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
     errors.Unavailable: (StatusCode.UNAVAILABLE, "request timed out"),
     errors.SessionExpired: (StatusCode.UNAVAILABLE, "request timed out"),
     errors.NotLeader: (StatusCode.FAILED_PRECONDITION, "not leader"),
-    NotHeld: (StatusCode.UNKNOWN, "session has been lost: session expired"),
 }
+
+
+class Relayed(StoreError):
+    """What a service of etcd was told that is a client itself: a text that has lost its code."""
 
 
 def status_of(error: StoreError) -> tuple[StatusCode, str]:
     """Code and text; what etcd has no text for keeps ours."""
+    if isinstance(error, Relayed):
+        return StatusCode.UNKNOWN, str(error)
     for kind in type(error).__mro__:
         if kind in _TABLE:
             code, text = _TABLE[kind]
             return code, f"etcdserver: {text}"
-    if isinstance(error, NoLeader):
-        return StatusCode.UNKNOWN, "election: no leader"
     return StatusCode.INVALID_ARGUMENT, f"etcdserver: {error}"
