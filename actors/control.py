@@ -1,8 +1,8 @@
 """The supervisor's control socket: one JSON request and one JSON answer a connection.
 
 It spares the CLI a Ray driver (1.4 s and a raylet on the same machine) for `kill` and `down`.
-Verbs: `picture`, `kill {name, hold_s}`, `stop`. Only the owner of the cluster's folder can
-connect.
+Verbs: `picture`, `kill {name, hold_s}`, `configure {name, settings}`, `stop`. Only the owner of the
+cluster's folder can connect.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class ComponentGroup:
                 await component.start(self._seams, component_spec.config)
             except Exception as error:
                 await self.stop()
-                raise ComponentFailed(f"{component_spec.class_path}: {error!r}") from error
+                raise ComponentFailed(f"{component_spec.class_path}: {_told(error)}") from error
         return {"addresses": [c.address for c in self._running if c.address]}
 
     async def stop(self) -> None:
@@ -42,6 +42,10 @@ class ComponentGroup:
 
     async def health(self) -> Health:
         return combine([await component.health() for component in self._running])
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else repr(error)
 
 
 def combine(healths: Sequence[Health]) -> Health:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from actors.component import ActorSpec, Health
@@ -63,6 +63,8 @@ class _Charge:
     health: Health = field(default_factory=lambda: Health(False, "not started"))
     facts: Mapping[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends a wait for the next start."""
 
 
 Publish = Callable[[dict[str, Any]], None]
@@ -117,6 +119,14 @@ class Supervisor:
         await charge.handle.kill()
         return pid
 
+    async def configure(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Start an actor again, at once, with other settings of its first component."""
+        charge = self._charge(name)
+        charge.spec = with_settings(charge.spec, settings)
+        charge.wake.set()
+        if charge.handle is not None:
+            await charge.handle.kill()
+
     def _charge(self, name: str) -> _Charge:
         try:
             return self._charges[name]
@@ -127,18 +137,26 @@ class Supervisor:
     async def _keep(self, charge: _Charge) -> None:
         while not self._stopping:
             error = await self._run_once(charge)
+            if charge.health.failed:
+                error = charge.health.detail
             charge.handle, charge.health = None, Health(False, error)
             delay_s = charge.state.exited(self._clock.now(), error)
             log.warning("%s ended (%s); starting again in %.1f s", charge.spec.name, error, delay_s)
             self._changed()
-            await self._clock.sleep(delay_s)
+            timer = self._clock.call_later(delay_s, charge.wake.set)
+            await charge.wake.wait()
+            timer.cancel()
 
     async def _run_once(self, charge: _Charge) -> str:
         """One life of an actor, from spawn to end. Returns why it ended."""
+        charge.wake.clear()
         charge.state.starting()
         self._changed()
+        spec = charge.spec
         try:
-            charge.handle = await self._host.spawn(charge.spec)
+            charge.handle = await self._host.spawn(spec)
+            if spec is not charge.spec:
+                raise ActorError("it is to start with other settings")
             async with asyncio.timeout(self._policy.start_timeout_s):
                 charge.facts = await charge.handle.start()
         except (ActorError, TimeoutError) as error:
@@ -200,6 +218,13 @@ def stop_waves(specs: list[ActorSpec]) -> list[list[str]]:
     for spec in specs:
         waves.setdefault(rank.get(spec.kind, -1), []).append(spec.name)
     return [waves[key] for key in sorted(waves)]
+
+
+def with_settings(spec: ActorSpec, settings: Mapping[str, Any]) -> ActorSpec:
+    """The spec with these values in the config of its first component."""
+    first, *others = spec.components
+    changed = replace(first, config={**first.config, **settings})
+    return replace(spec, components=(changed, *others))
 
 
 def _describe(charge: _Charge) -> dict[str, Any]:

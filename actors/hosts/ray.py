@@ -21,13 +21,13 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from actors import control, discovery
+from actors import control, discovery, overrides
 from actors.component import ActorSpec, Health
 from actors.errors import ActorError, ComponentFailed, HostUnavailable
 from actors.group import ComponentGroup
 from actors.placement import Machine
 from actors.seams import system_seams
-from actors.supervisor import Supervisor
+from actors.supervisor import Supervisor, with_settings
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ class SupervisorShell:
         log_to_file(os.path.join(plan.folder, "logs", f"{SUPERVISOR}.log"))
         self._supervisor = Supervisor(
             RayHost(namespace(plan.name)),
-            plan.actors,
+            _overridden(plan),
             system_seams().clock,
             publish=self._publish,
         )
@@ -221,12 +221,23 @@ class SupervisorShell:
             case "kill":
                 hold_s = float(request.get("hold_s", 0.0))
                 return await self._supervisor.kill(str(request["name"]), hold_s=hold_s)
+            case "configure":
+                name, settings = str(request["name"]), dict(request["settings"])
+                overrides.add(self._plan.folder, name, settings)
+                await self._supervisor.configure(name, settings)
+                return None
             case "stop":
                 await self._supervisor.stop()
                 asyncio.get_running_loop().call_later(0.1, _end_this_actor)
                 return None
             case verb:
                 raise ActorError(f"unknown request {verb!r}")
+
+
+def _overridden(plan: Plan) -> tuple[ActorSpec, ...]:
+    """What was changed since the cluster was made still counts."""
+    changed = overrides.read(plan.folder)
+    return tuple(with_settings(spec, changed.get(spec.name, {})) for spec in plan.actors)
 
 
 def _end_this_actor() -> None:

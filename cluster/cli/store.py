@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from cluster.cli.errors import EXIT_CODES
-from cluster.cli.options import NAME
+from cluster.cli.options import NAME, Seconds
 
 OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 
@@ -47,6 +47,20 @@ def status(**options: Any) -> None:
 def move_leader(**options: Any) -> None:
     """Hand leadership to MEMBER, e.g. `raykube store move-leader store-1`."""
     _run("members", "move_leader", **options)
+
+
+@store.command("replace-member", epilog=EXIT_CODES)
+@NAME
+@click.argument("member")
+@click.option("--wait", type=Seconds(), default="5m", show_default=True,
+              help="How long it may take to copy what the others hold.")  # fmt: skip
+def replace_member(**options: Any) -> None:
+    """Heal MEMBER, whose folder is damaged or lost, from the others.
+
+    It is removed and added again with an empty folder, gets the state from the others and votes
+    once it has all of it. What it held is set aside. Repeat the command if it was interrupted.
+    """
+    _run("replace", "replace_member", **options)
 
 
 @store.command("snapshot", epilog=EXIT_CODES)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from actors.seams import system_seams
 from cluster import compose
@@ -29,7 +30,9 @@ def run(shape: compose.Shape, work: Callable[[StoreClient], Awaitable[T]]) -> T:
 
 
 async def _run(shape: compose.Shape, work: Callable[[StoreClient], Awaitable[T]]) -> T:
-    client = StoreClient(endpoints(shape), files(shape), TIMEOUT_S)
+    client = StoreClient(
+        [place.client for place in places(shape).values()], files(shape), TIMEOUT_S
+    )
     await client.start(system_seams())
     try:
         return await work(client)
@@ -37,9 +40,17 @@ async def _run(shape: compose.Shape, work: Callable[[StoreClient], Awaitable[T]]
         await client.stop()
 
 
-def endpoints(shape: compose.Shape) -> list[str]:
-    """Client addresses of the members, as `up` laid them out."""
-    return Path(shape.path("store-endpoints")).read_text().split()
+class Place(NamedTuple):
+    """Where a member stands: its addresses for the others and for clients."""
+
+    peer: str
+    client: str
+
+
+def places(shape: compose.Shape) -> dict[str, Place]:
+    """The members by name, as `up` laid them out."""
+    saved = json.loads(Path(shape.path("store-members")).read_text())
+    return {name: Place(*addresses) for name, addresses in saved.items()}
 
 
 def files(shape: compose.Shape) -> dict[str, str]:

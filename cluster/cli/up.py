@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -118,7 +119,10 @@ def _save_store_client(shape: compose.Shape, plan: compose.Plan) -> None:
         path = Path(shape.path("pki", file_name))
         path.touch(mode=0o600)
         path.write_bytes(content)
-    Path(shape.path("store-endpoints")).write_text("\n".join(plan.layout.store_endpoints))
+    members = plan.layout.members
+    ports = compose.PEER_PORT, compose.CLIENT_PORT
+    places = {m.name: [compose.store_address(members, m, port) for port in ports] for m in members}
+    Path(shape.path("store-members")).write_text(json.dumps(places))
 
 
 def _save_etcd_environment(shape: compose.Shape, plan: compose.Plan) -> None:

@@ -45,6 +45,24 @@ class StoreProcesses:
             }
             (folder / f"{name}.json").write_text(json.dumps(config))
 
+    def add(self, name: str, peer_address: str) -> str:
+        """Configure one that joins a store to which its address was added; its client address."""
+        config = json.loads((self._folder / f"{self.names[0]}.json").read_text())
+        [client_address] = free_addresses(1)
+        settings = {
+            "name": name,
+            "data_dir": str(self._folder / name),
+            "peer_address": peer_address,
+            "client_address": client_address,
+            "peers": {},
+            "state": "existing",
+        }
+        (self._folder / f"{name}.json").write_text(json.dumps({**config, **settings}))
+        self.names.append(name)
+        self.peers[name] = peer_address
+        self.endpoints.append(client_address)
+        return client_address
+
     def configure(self, name: str, **settings: Any) -> None:
         """Add to a member's config, from its next start on."""
         path = self._folder / f"{name}.json"
@@ -94,6 +112,10 @@ class StoreProcesses:
             process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+
+    def wait_ended(self, name: str, timeout_s: float) -> int:
+        """Until a member ends by itself; its exit status. Raises subprocess.TimeoutExpired."""
+        return self._processes[name].wait(timeout_s)
 
     def pause(self, name: str) -> None:
         self._processes[name].send_signal(signal.SIGSTOP)

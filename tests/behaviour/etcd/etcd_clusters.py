@@ -67,35 +67,57 @@ class EtcdCluster:
     def __init__(
         self, folder: pathlib.Path, tls: Mapping[str, str], backup: pathlib.Path | None = None
     ) -> None:
-        peers, self.endpoints = free_addresses(3), free_addresses(3)
-        self._processes: list[subprocess.Popen[bytes]] = []
-        initial = ",".join(f"{n}=http://{p}" for n, p in zip(NAMES, peers, strict=True))
-        for name, peer, client in zip(NAMES, peers, self.endpoints, strict=True):
-            place = [
-                *(f"--name={name}", f"--data-dir={folder / name}", f"--initial-cluster={initial}"),
-                f"--initial-advertise-peer-urls=http://{peer}",
-            ]
+        self._folder, self._tls = folder, tls
+        self.peers = dict(zip(NAMES, free_addresses(3), strict=True))
+        self.endpoints = free_addresses(3)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        for name, client in zip(NAMES, self.endpoints, strict=True):
             if backup is not None:
-                _restore(backup, place)
-            log = (folder / f"{name}.log").open("ab")
-            command = [
-                "etcd",
-                *(*place, "--log-level=error", f"--listen-peer-urls=http://{peer}"),
-                *(f"--listen-client-urls=https://{client}", "--logger=zap"),
-                f"--advertise-client-urls=https://{client}",
-                *(f"--cert-file={tls['cert']}", f"--key-file={tls['key']}"),
-                *(f"--trusted-ca-file={tls['ca']}", "--client-cert-auth"),
-            ]
-            self._processes.append(
-                subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+                _restore(backup, self._place(name))
+            self._start(name, client, "new")
+
+    def _place(self, name: str) -> list[str]:
+        initial = ",".join(f"{n}=http://{p}" for n, p in self.peers.items())
+        return [
+            *(f"--name={name}", f"--data-dir={self._folder / name}"),
+            f"--initial-cluster={initial}",
+            f"--initial-advertise-peer-urls=http://{self.peers[name]}",
+        ]
+
+    def _start(self, name: str, client: str, state: str) -> None:
+        peer, tls = self.peers[name], self._tls
+        command = [
+            *("etcd", *self._place(name), f"--initial-cluster-state={state}"),
+            *("--log-level=error", f"--listen-peer-urls=http://{peer}"),
+            *(f"--listen-client-urls=https://{client}", "--logger=zap"),
+            f"--advertise-client-urls=https://{client}",
+            *(f"--cert-file={tls['cert']}", f"--key-file={tls['key']}"),
+            *(f"--trusted-ca-file={tls['ca']}", "--client-cert-auth"),
+        ]
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True
             )
-            log.close()
+
+    def join(self, name: str, peer: str) -> str:
+        """Start a member that was added at `peer`; where its clients reach it."""
+        self.peers[name] = peer
+        [client] = free_addresses(1)
+        self._start(name, client, "existing")
+        return str(client)
+
+    def kill(self, name: str) -> None:
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def wait_ended(self, name: str) -> None:
+        """Until the process ends by itself."""
+        self._processes[name].wait(PATIENCE_S)
 
     def stop(self) -> None:
-        for process in self._processes:
-            process.send_signal(signal.SIGKILL)
-        for process in self._processes:
-            process.wait()
+        for name in list(self._processes):
+            self.kill(name)
 
 
 def _restore(backup: pathlib.Path, place: Sequence[str]) -> None:
@@ -108,18 +130,37 @@ class OwnCluster:
     """Three of our members as processes, each with its gateway."""
 
     def __init__(self, folder: pathlib.Path, tls: Mapping[str, str], *, start: bool = True) -> None:
+        self._tls = tls
         self.endpoints = free_addresses(3)
         self.processes = StoreProcesses(folder, 3)
+        self.peers = dict(self.processes.peers)
         for name, address, own in zip(NAMES, self.endpoints, self.processes.endpoints, strict=True):
-            gateway = {
-                "address": address,
-                "endpoints": self.processes.endpoints,
-                "member": own,
-                "tls": dict(tls),
-            }
-            self.processes.configure(name, gateway=gateway, client_urls=[f"https://{address}"])
+            self._configure(name, address, own)
         if start:
             self.processes.start()
+
+    def _configure(self, name: str, address: str, own: str) -> None:
+        gateway = {
+            "address": address,
+            "endpoints": self.processes.endpoints,
+            "member": own,
+            "tls": dict(self._tls),
+        }
+        self.processes.configure(name, gateway=gateway, client_urls=[f"https://{address}"])
+
+    def join(self, name: str, peer: str) -> str:
+        """Start a member that was added at `peer`; where its clients reach it."""
+        [client] = free_addresses(1)
+        self._configure(name, str(client), self.processes.add(name, peer))
+        self.processes.start(name)
+        return str(client)
+
+    def kill(self, name: str) -> None:
+        self.processes.kill(name)
+
+    def wait_ended(self, name: str) -> None:
+        """Until the process ends by itself."""
+        self.processes.wait_ended(name, PATIENCE_S)
 
     def stop(self) -> None:
         self.processes.stop()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from actors import control, discovery
+from actors import control, discovery, overrides
 from actors.component import ActorSpec, ComponentSpec, Health
 from actors.errors import ActorError, HostUnavailable, NotFound
 from actors.hosts.local import LocalHost
@@ -126,6 +126,37 @@ def test_a_component_that_says_it_has_failed_is_started_again():
         assert supervisor.picture()["a"]["restarts"] == 1
 
     supervise([spec("a", fails=True)], body)
+
+
+def test_an_actor_is_started_at_once_with_other_settings_even_while_it_waits():
+    Obedient.refusals = {"a": 10**9}
+
+    async def body(supervisor):
+        await until(lambda: supervisor.picture()["a"]["restarts"] == 3)
+        await supervisor.configure("a", {"name": "renamed"})
+        await until(lambda: ready(supervisor, "a"))
+        await supervisor.configure("a", {"name": "renamed again"})
+        await until(lambda: "start renamed again" in STORY and ready(supervisor, "a"))
+
+    supervise([spec("a")], body)
+
+
+def test_why_a_component_failed_stays_to_be_seen():
+    seen = []
+
+    async def body(supervisor):
+        await until(lambda: STORY.count("start a") == 2 and ready(supervisor, "a"))
+
+    supervise([spec("a", fails=True)], body, publish=lambda picture: seen.append(picture["a"]))
+    assert "the disk is gone" in {entry["last_error"] for entry in seen}
+
+
+def test_changed_settings_are_kept(tmp_path):
+    assert overrides.read(str(tmp_path)) == {}
+    overrides.add(str(tmp_path), "store-0", {"identity": 1})
+    overrides.add(str(tmp_path), "store-0", {"identity": 2})
+    overrides.add(str(tmp_path), "store-1", {"other": 3})
+    assert overrides.read(str(tmp_path)) == {"store-0": {"identity": 2}, "store-1": {"other": 3}}
 
 
 def test_killing_what_does_not_exist_names_what_does():
