@@ -79,7 +79,22 @@ def require_kind(obj: Object, api_version: str, kind: str) -> None:
 
 
 def conform(request: Request, obj: Object, doubles: list[str], form: Kind | None = None) -> Object:
-    """Types checked (400), unknown fields reported as the client wants and dropped, defaults in."""
+    """As `checked`, with defaults filled in."""
+    managers = _without_managers(obj)
+    checked(request, obj, doubles, form).default(obj)
+    if managers is not None:
+        obj["metadata"]["managedFields"] = managers
+    return obj
+
+
+def _without_managers(obj: Object) -> Any:
+    """Takes managedFields out: field management checks them, and they are as large as the rest."""
+    metadata = obj.get("metadata")
+    return metadata.pop("managedFields", None) if isinstance(metadata, dict) else None
+
+
+def checked(request: Request, obj: Object, doubles: list[str], form: Kind | None = None) -> Kind:
+    """Types checked (400), unknown fields reported as the client wants and dropped; the kind."""
     api_version, kind = obj["apiVersion"], obj["kind"]
     form = form or kinds.built_in(api_version, kind)
     if form is None:
@@ -89,8 +104,8 @@ def conform(request: Request, obj: Object, doubles: list[str], form: Kind | None
         text = f'{kind} in version "{api_version}" cannot be handled as a {kind}: {wrong[0]}'
         raise status.bad_request(text)
     report(request, [*form.unknown_fields(obj), *doubles])
-    form.clean(obj)
-    return obj
+    form.prune(obj)
+    return form
 
 
 def report(request: Request, findings: list[str]) -> None:

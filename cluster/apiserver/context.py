@@ -19,6 +19,7 @@ from cluster.apiserver.negotiation import Wanted, wanted
 from cluster.apiserver.routing import Target
 from cluster.apiserver.shapes import Shaper
 from cluster.machinery import status
+from cluster.machinery.apply import BUILTIN, Versions
 from cluster.machinery.kinds import Kind
 from cluster.machinery.printing import Printer
 from cluster.machinery.resources import Resource
@@ -36,7 +37,8 @@ class Kept:
     """Everything about one served resource.
 
     `form`, `printer` and `schema` (its OpenAPI v3 schema) are None where the tables have them;
-    `warning` is told to whoever uses the resource.
+    `warning` is told to whoever uses the resource; `versions` are its types, by which fields
+    are managed.
     """
 
     resource: Resource
@@ -48,6 +50,7 @@ class Kept:
     scale: ScalePaths = WORKLOAD
     warning: str = ""
     schema: Object | None = None
+    versions: Versions = BUILTIN
 
 
 @dataclass(frozen=True)

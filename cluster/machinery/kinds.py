@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 
 class Kind(Protocol):
-    """Objects belong to the caller; `clean` changes them in place."""
+    """Objects belong to the caller; `prune` and `default` change them in place."""
 
     @property
     def merge_type(self) -> str:
@@ -30,8 +30,12 @@ class Kind(Protocol):
         """`unknown field "spec.x"` for each field that the kind has not."""
         ...
 
-    def clean(self, obj: Object) -> None:
-        """Drop unknown fields, resolve nulls, fill in defaults."""
+    def prune(self, obj: Object) -> None:
+        """Drop unknown fields and resolve nulls; metadata is there afterwards."""
+        ...
+
+    def default(self, obj: Object) -> None:
+        """Fill in defaults of an object that `prune` has been through."""
         ...
 
 
@@ -47,11 +51,13 @@ class TableKind:
     def unknown_fields(self, obj: Object) -> list[str]:
         return strict.check(obj, self.merge_type)
 
-    def clean(self, obj: Object) -> None:
+    def prune(self, obj: Object) -> None:
         strict.prune(obj, self.merge_type)
         nulls.drop(obj)
         if obj.get("metadata") is None:
             obj["metadata"] = {}
+
+    def default(self, obj: Object) -> None:
         defaulting.apply(obj)
 
 

@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"'
-_NOT_STORED = ("resourceVersion", "selfLink", "managedFields")
+_NOT_STORED = ("resourceVersion", "selfLink")
 
 
 def encode(obj: Object) -> bytes:

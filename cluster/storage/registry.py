@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.seams import Seams
-from cluster.machinery import status
+from cluster.machinery import apply, status
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError
 from cluster.storage import claims as claiming
@@ -299,6 +299,7 @@ class Registry:
         keep_system_metadata(new, old)
         self.strategy.prepare(new, old, subresource)
         await self._assign(new, old, attempt)
+        apply.settle(new, old)
         name = old["metadata"]["name"]
         if subresource != "binding":
             self._refuse_invalid(name, self.strategy.validate_update(new, old, subresource))
@@ -325,7 +326,8 @@ class Registry:
         new, old, finished = changed
         name = old["metadata"]["name"]
         key = self.key(old["metadata"].get("namespace", ""), name).encode()
-        data = encoding.encode(new)
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        data = encoding.encode(old if new == old else new)  # the order of keys is no change
         stored = await self._form.dump(data)
         guessed = not certain and data == current.stored  # a guess is in the version shown
         if (guessed or stored == current.stored) and not finished:

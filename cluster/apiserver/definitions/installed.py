@@ -11,6 +11,7 @@ from cluster.apiserver.context import Kept
 from cluster.apiserver.definitions.forms import Converter, VersionForm
 from cluster.apiserver.webhooks import WebhookClient
 from cluster.machinery import jsonpath, resources, structural
+from cluster.machinery.apply.custom import Custom
 from cluster.machinery.customresources import columns, definition
 from cluster.machinery.customresources.kind import CustomKind
 from cluster.machinery.scale import WORKLOAD, ScalePaths
@@ -84,9 +85,10 @@ def build(crd: Object, parts: Parts) -> Installed:
         f"{group}/{v['name']}": CustomKind(structural.parse(definition.schema_of(v) or OPEN))
         for v in versions
     }
+    fields = Custom({f"{group}/{v['name']}": definition.schema_of(v) or OPEN for v in versions})
     webhook = (crd["spec"].get("conversion") or {}).get("webhook")
     converter = Converter(webhook, parts.webhooks, parts.seams)
-    built = tuple(_version(crd, v, kinds, converter, parts) for v in versions)
+    built = tuple(_version(crd, v, kinds, fields, converter, parts) for v in versions)
     prefix = keys.prefix(built[0].kept.resource)
     return Installed(crd, prefix, built, Fan([version.feed for version in built]))
 
@@ -99,6 +101,7 @@ def _version(
     crd: Object,
     version: Object,
     kinds: Mapping[str, CustomKind],
+    fields: Custom,
     converter: Converter,
     parts: Parts,
 ) -> Version:
@@ -127,6 +130,7 @@ def _version(
         _scale(version),
         definition.deprecation(crd, version),
         definition.schema_of(version),
+        fields,
     )
     return Version(version["name"], kept, progress)
 

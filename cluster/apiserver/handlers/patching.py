@@ -1,13 +1,14 @@
-"""PATCH: JSON, merge and strategic merge patches, made on the newest version of the object."""
+"""PATCH: JSON, merge, strategic merge and apply, made on the newest version of the object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, field_managers
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
+from cluster.apiserver.handlers.applying import APPLY_YAML, apply_patch
 from cluster.apiserver.http.messages import Request, Response
 from cluster.machinery import schema, status, strict
 from cluster.machinery.codec import json_codec, yaml_codec
@@ -18,19 +19,21 @@ from cluster.machinery.patch import json_patch, merge_patch, strategic
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
-SUPPORTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+SUPPORTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_YAML)
 
 Apply = Callable[[Object], Object]
 
 
 async def patch(call: Call) -> Response:
     """Change an object, or its status, by a patch."""
+    if media_type(call.request) == APPLY_YAML:
+        return await apply_patch(call)
     shaper = call.shaper()
     apply = parse(call.request, call.resource.api_version, call.resource.kind)
 
     async def change(old: Object) -> Object:
-        new = conform(call.request, apply(old), old, call.kept.form)
+        new = conform(call.request, apply(_patchable(call.request, old)), old, call.kept.form)
+        field_managers.track(call, new, old)
         await call.admit("update", new, old)
         return new
 
@@ -44,21 +47,38 @@ async def patch(call: Call) -> Response:
     return shaper.one(written.data)
 
 
+def media_type(request: Request) -> str:
+    """What kind of patch it is; 415 for unknown ones."""
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found not in SUPPORTED:
+        raise status.unsupported_media_type(SUPPORTED)
+    return found
+
+
+def _patchable(request: Request, old: Object) -> Object:
+    """What a patch is made on: without managedFields, unless they are what it changes."""
+    if b"managedFields" in request.body:
+        return old
+    metadata = {k: v for k, v in old["metadata"].items() if k != "managedFields"}
+    return {**old, "metadata": metadata}
+
+
 def parse(request: Request, api_version: str, kind: str) -> Apply:
     """The patch as a function. 415 for unknown types of patches, 400 for malformed ones."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in SUPPORTED:
-        raise _unsupported(media_type)
+    type_ = media_type(request)
+    if request.parameter("force"):
+        text = "Forbidden: may not be specified for non-apply patch"
+        raise field_managers.refused("FieldValueForbidden", text, "force")
     document = _document(request)
-    if media_type == JSON_PATCH:
+    if type_ == JSON_PATCH:
         return lambda old: _object(json_patch.apply(old, document))
     if not isinstance(document, dict):
         raise status.bad_request("a merge patch must be an object")
-    if media_type == MERGE_PATCH:
+    if type_ == MERGE_PATCH:
         return lambda old: _object(merge_patch.apply(old, document))
     type_name = schema.type_for(api_version, kind)
     if type_name is None:
-        raise _unsupported(media_type)
+        raise status.unsupported_media_type((JSON_PATCH, MERGE_PATCH, APPLY_YAML))
     return lambda old: strategic.apply(old, document, type_name)
 
 
@@ -79,14 +99,6 @@ def _from_yaml(body: bytes) -> Any:
     if body.lstrip()[:1] in (b"{", b"[", b""):
         raise status.bad_request("error decoding patch: invalid JSON")
     return yaml_codec.decode(body)
-
-
-def _unsupported(media_type: str) -> status.ApiError:
-    error = status.unsupported_media_type(SUPPORTED)
-    if media_type == APPLY_PATCH:
-        text = "server-side apply is not supported by this server yet; use client-side apply: "
-        error.status["message"] = text + error.message
-    return error
 
 
 def _object(value: Any) -> Object:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, field_managers
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
-from cluster.apiserver.handlers import patching
+from cluster.apiserver.handlers import applying, patching
 from cluster.apiserver.http.messages import Response
 from cluster.machinery import status
 from cluster.machinery.codec import json_codec
 from cluster.machinery.scale import API_VERSION, KIND
 from cluster.machinery.status import Cause
+from cluster.storage import encoding
 
 
 async def get(call: Call) -> Response:
@@ -28,6 +29,8 @@ async def update(call: Call) -> Response:
 
 async def patch(call: Call) -> Response:
     """PATCH of a Scale."""
+    if patching.media_type(call.request) == applying.APPLY_YAML:
+        return await _apply(call)
     apply = patching.parse(call.request, API_VERSION, KIND)
     return await _write(call, lambda scale: patching.conform(call.request, apply(scale), scale))
 
@@ -43,9 +46,33 @@ async def _write(call: Call, wanted: Any) -> Response:
             message = f"Invalid value: {replicas}: must be greater than or equal to 0"
             cause = Cause("FieldValueInvalid", message, "spec.replicas")
             raise status.invalid("Scale.autoscaling", call.target.name, [cause])
+        old = encoding.copied(obj)
         call.kept.scale.set_replicas(obj, replicas)
+        field_managers.track(call, obj, old)
         await call.admit("update", obj, None)
         return obj
+
+    written = await call.registry.update(
+        call.namespace, call.target.name, change, subresource="scale", dry_run=call.dry_run
+    )
+    return _answer(call, written.obj)
+
+
+async def _apply(call: Call) -> Response:
+    """Apply of a Scale: its replicas are those of the object, and so are their managers."""
+    scale = applying.document(call.request)
+    bodies.require_kind(scale, API_VERSION, KIND)
+    bodies.checked(call.request, scale, [])
+    config: Object = {"apiVersion": call.resource.api_version, "kind": call.resource.kind}
+    config |= {"metadata": {"name": call.target.name}}
+    if "replicas" in (scale.get("spec") or {}):
+        call.kept.scale.set_replicas(config, scale["spec"]["replicas"])
+    writer = field_managers.writer(call)
+
+    async def change(obj: Object) -> Object:
+        new = applying.onto(call, obj, config, writer)
+        await call.admit("update", new, obj)
+        return new
 
     written = await call.registry.update(
         call.namespace, call.target.name, change, subresource="scale", dry_run=call.dry_run

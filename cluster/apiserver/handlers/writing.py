@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.apiserver import field_managers
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.http.messages import Response
@@ -15,6 +16,7 @@ async def create(call: Call) -> Response:
     shaper = call.shaper()
     obj = call.read_body()
     place(call, obj)
+    field_managers.track(call, obj, None)
     await call.admit("create", obj, None)
     written = await call.registry.create(obj, dry_run=call.dry_run)
     return shaper.one(written.data, 201)
@@ -42,6 +44,7 @@ async def update(call: Call) -> Response:
     except ApiError as error:
         if error.reason != "NotFound" or not _may_create(call, obj):
             raise
+        field_managers.track(call, obj, None)
         await call.admit("create", obj, None)
         written = await call.registry.create(obj, dry_run=call.dry_run)
     return shaper.one(written.data, 201 if written.created else 200)
@@ -50,6 +53,7 @@ async def update(call: Call) -> Response:
 async def replaced(call: Call, obj: Object, old: Object) -> Object:
     """A copy of the wanted object, admitted; a retry starts from the client's own again."""
     new = encoding.copied(obj)
+    field_managers.track(call, new, old)
     await call.admit("update", new, old)
     return new
 

@@ -36,17 +36,20 @@ class CustomKind:
                  for f in strict.check(metadata, schema.OBJECT_META)]  # fmt: skip
         return below + [f'unknown field "{p}"' for p in pruning.unknown(obj, self.structural)]
 
-    def clean(self, obj: Object) -> None:
+    def prune(self, obj: Object) -> None:
         metadata = obj["metadata"] = obj.get("metadata") or {}
         strict.prune(metadata, schema.OBJECT_META)
         nulls.drop(metadata)
-        self.read(obj)
+        pruning.prune(obj, self.structural)
+
+    def default(self, obj: Object) -> None:
+        defaulting.apply(obj, self.structural)
+        defaulting.drop_nulls(obj, self.structural)
 
     def read(self, obj: Object) -> None:
         """What also happens to what comes from the store: an older schema may have let it in."""
         pruning.prune(obj, self.structural)
-        defaulting.apply(obj, self.structural)
-        defaulting.drop_nulls(obj, self.structural)
+        self.default(obj)
 
     @property
     def reads_change(self) -> bool:
