@@ -19,7 +19,9 @@ def name_of(request: Request) -> str:
     given = request.parameter("fieldManager")
     if not given:
         program = request.headers.get("user-agent", "").partition("/")[0]
-        return "".join(c for c in program if c.isprintable())[:MAX_NAME_CHARS] or "unknown"
+        if not program.isprintable():
+            program = "".join(c for c in program if c.isprintable())
+        return program[:MAX_NAME_CHARS] or "unknown"
     if len(given) > MAX_NAME_CHARS:
         text = f"Too long: may not be more than {MAX_NAME_CHARS} bytes"
         raise refused("FieldValueTooLong", text, "fieldManager")

@@ -60,10 +60,14 @@ class Stored:
 class Written:
     """The outcome of a write. `removed`: the object is gone now; `data` is its last state."""
 
-    obj: Object
     data: bytes
     created: bool = False
     removed: bool = False
+
+    @property
+    def obj(self) -> Object:
+        """Decoded on demand: most answers are the bytes as they are."""
+        return encoding.decode(self.data)
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ class Registry:
         self, data: bytes, revision: int, dry_run: bool, *, created: bool = False
     ) -> Written:
         shown = data if dry_run and created else encoding.splice(data, revision)
-        return Written(encoding.decode(shown), shown, created)
+        return Written(shown, created)
 
     # -- updating ----------------------------------------------------------------------------
 
@@ -350,7 +354,7 @@ class Registry:
                 self._refuse_taken_claims(name, added, added, responses[1:])
             return newer
         written = self._written(data, current.revision if dry_run else revision, dry_run)
-        return Written(written.obj, written.data, removed=finished)
+        return Written(written.data, removed=finished)
 
     # -- deleting ----------------------------------------------------------------------------
 
@@ -386,7 +390,7 @@ class Registry:
         if not succeeded:
             return self._found(responses[0], name)
         written = self._written(data, current.revision if dry_run else revision, dry_run)
-        return Written(written.obj, written.data, removed=remove)
+        return Written(written.data, removed=remove)
 
     def _check_preconditions(self, obj: Object, asked: Preconditions) -> None:
         metadata = obj["metadata"]

@@ -114,9 +114,9 @@ def _joined(bucket: list[Entry]) -> Entry:
 def settle(new: Object, old: Object) -> None:
     """Where nothing but times of managers differs, they stay: a write that changes nothing."""
     after, before = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
-    if after == before or not after or not before or _timeless(after) != _timeless(before):
+    if after is before or not after or not before or len(after) != len(before):
         return
-    if _unmanaged(new) == _unmanaged(old):
+    if _unmanaged(new) == _unmanaged(old) and _timeless(after) == _timeless(before):
         new["metadata"]["managedFields"] = before
 
 
@@ -126,5 +126,6 @@ def _timeless(entries: list[Entry]) -> list[Entry]:
 
 
 def _unmanaged(obj: Object) -> Object:
-    metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    left_out = ("managedFields", "resourceVersion")
+    metadata = {k: v for k, v in obj["metadata"].items() if k not in left_out}
     return {**obj, "metadata": metadata}
