@@ -241,7 +241,7 @@ def test_an_update_without_managed_fields_keeps_them(api: Any) -> None:
     assert api.json("PUT", f"{path}?fieldManager=putter", obj)[0] == 200
     found = managers(api, "cm", "kept")
     assert found[("kubectl", "Apply", "")] == {"f:data": {"f:a": {}}}
-    assert found[("putter", "Update", "")] == {"f:data": {"f:n": {}}}
+    assert found[("putter", "Update", "")] == {"f:data": {"f:size": {}}}
 
 
 def test_versions_of_one_object_share_their_managers(api: Any) -> None:
@@ -260,3 +260,68 @@ def test_versions_of_one_object_share_their_managers(api: Any) -> None:
     after = api.get("hpa.v2.autoscaling", "both")
     assert after["spec"]["maxReplicas"] == 6
     assert after["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
+
+
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rings.apply.example.com}
+spec:
+  group: apply.example.com
+  scope: Namespaced
+  names: {plural: rings, singular: ring, kind: Ring}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}, scale: {specReplicasPath: .spec.size, statusReplicasPath: .status.size}}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          status: {type: object, x-kubernetes-preserve-unknown-fields: true}
+          spec:
+            type: object
+            properties:
+              size: {type: integer, default: 1}
+              stones:
+                type: array
+                x-kubernetes-list-type: map
+                x-kubernetes-list-map-keys: [name]
+                items:
+                  type: object
+                  required: [name]
+                  properties: {name: {type: string}, cut: {type: string}}
+"""
+
+
+def ring(*stones: dict[str, str]) -> str:
+    metadata = {"name": "one", "namespace": "default"}
+    body = {"apiVersion": "apply.example.com/v1", "kind": "Ring", "metadata": metadata}
+    return json.dumps({**body, "spec": {"stones": list(stones)}})
+
+
+def test_custom_resources_are_applied_by_their_own_schema(api: Any) -> None:
+    api.kubectl("apply", "-f", "-", stdin=DEFINITION)
+    api.kubectl("wait", "--for=condition=established", "crd/rings.apply.example.com")
+    ssa(api, ring({"name": "ruby", "cut": "oval"}), "--field-manager=one")
+    ssa(api, ring({"name": "opal", "cut": "round"}), "--field-manager=two")
+    assert [s["name"] for s in api.get("ring", "one")["spec"]["stones"]] == ["ruby", "opal"]
+    assert api.get("ring", "one")["spec"]["size"] == 1, "the default, which nobody owns"
+    said = ssa(api, ring({"name": "ruby", "cut": "pear"}), "--field-manager=two", ok=False)
+    assert 'conflict with "one": .spec.stones[name="ruby"].cut' in said
+    ssa(api, ring(), "--field-manager=one")
+    assert [s["name"] for s in api.get("ring", "one")["spec"]["stones"]] == ["opal"]
+    api.kubectl("scale", "ring", "one", "--replicas=4")
+    api.kubectl(
+        "patch",
+        "ring",
+        "one",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        '{"status":{"size":4}}',
+    )
+    found = managers(api, "ring", "one")
+    assert found[("kubectl", "Update", "scale")] == {"f:spec": {"f:size": {}}}
+    assert found[("kubectl-patch", "Update", "status")]["f:status"]["f:size"] == {}
