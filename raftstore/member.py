@@ -43,8 +43,8 @@ _logger = logging.getLogger(__name__)
 
 class Member:
     """Replicates, serves clients, expires leases. Config: `docs/contracts.md`, and optionally
-    `snapshot_entries`, `keep_entries`, `segment_bytes`, `quota_bytes`, `watch_progress_s` and
-    `compaction`."""
+    `snapshot_entries`, `keep_entries`, `segment_bytes`, `chunk_bytes`, `quota_bytes`,
+    `watch_progress_s` and `compaction`."""
 
     def __init__(self) -> None:
         self._connections: dict[Connection, None] = {}  # in order: turns are repeatable
@@ -124,6 +124,7 @@ class Member:
                 config.get("snapshot_entries", defaults.entries),
                 config.get("keep_entries", defaults.keep_entries),
                 config.get("segment_bytes", defaults.segment_bytes),
+                config.get("chunk_bytes", defaults.chunk_bytes),
             ),
             tls=(server, client) if server is not None and client is not None else None,
             allowed=allowed,

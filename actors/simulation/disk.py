@@ -13,6 +13,7 @@ from typing import Any
 from actors.seams.randomness import Randomness
 
 SECTOR_BYTES = 512
+NEWEST_BYTES = 1024
 _Write = tuple[int, bytes]
 """(offset, data), or (size, b"") with size < 0 (complemented) for a change of size."""
 
@@ -172,8 +173,10 @@ class MemoryDisk:
         for inode in self._names.values():
             self._lose(inode)
 
-    def flip_bit(self, suffix: str) -> str | None:
+    def flip_bit(self, suffix: str, newest: bool = False) -> str | None:
         """Damage what a file named like `suffix` holds durably; its path.
+
+        `newest`: at the end of the last of them.
 
         For a machine that is off: what was not synced is gone, too.
         """
@@ -181,8 +184,9 @@ class MemoryDisk:
         files = [(p, i) for p, i in files if any(i.durable.data)]
         if not files:
             return None
-        path, inode = self._randomness.choice(files)
-        position = self._randomness.randrange(len(inode.durable.data.rstrip(b"\0")))
+        path, inode = files[-1] if newest else self._randomness.choice(files)
+        end = len(inode.durable.data.rstrip(b"\0"))
+        position = self._randomness.randrange(max(0, end - NEWEST_BYTES) if newest else 0, end)
         inode.durable.data[position] ^= 1 << self._randomness.randrange(8)
         inode.live, inode.pending = inode.durable.copy(), []
         return path
@@ -191,9 +195,9 @@ class MemoryDisk:
         pending, inode.pending = inode.pending, []
         fate = self._randomness.random()
         for offset, data in pending:
-            if fate < 0.3:
+            if fate < 0.2:
                 break
-            if fate < 0.5 or offset < 0:
+            if fate < 0.35 or offset < 0:
                 inode.durable.write(offset, data)
             else:
                 self._tear(inode.durable, offset, data)

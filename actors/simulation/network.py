@@ -31,21 +31,25 @@ class Fabric:
         self.loop, self.randomness, self.trace = loop, randomness, trace
         self.cut: set[tuple[str, str]] = set()
         self.delay_s = (0.0002, 0.002)
+        self.slow: dict[tuple[str, str], tuple[float, float]] = {}
+        """Delays of directed pairs of machines that differ from `delay_s`."""
         self.loss = 0.0
         self.running: dict[str, Process] = {}
         self.processes: list[Process] = []
         self.listeners: dict[tuple[str, int], _Listener] = {}
         self.ends: dict[End, None] = {}
+        self.loaded: dict[_Pipe, None] = {}
+        """Those with bytes on their way, whatever has become of their ends."""
 
-    def transit_s(self) -> float:
-        delay_s = self.randomness.uniform(*self.delay_s)
+    def transit_s(self, source: str, target: str) -> float:
+        delay_s = self.randomness.uniform(*self.slow.get((source, target), self.delay_s))
         while self.loss and self.randomness.random() < self.loss:
             delay_s += RETRANSMIT_S
         return delay_s
 
     def heal(self) -> None:
-        for end in list(self.ends):
-            end.out.arm()
+        for pipe in list(self.loaded):
+            pipe.arm()
 
     def reset_some(self, source: str, target: str, share: float) -> None:
         """Break some of the connections between two machines."""
@@ -85,14 +89,17 @@ class _Pipe:
         self.size_bytes = 0
 
     def send(self, data: bytes | None) -> None:
-        due_s = self._fabric.loop.time() + self._fabric.transit_s()
+        route = self._source.process.host, self._source.peer.process.host
+        due_s = self._fabric.loop.time() + self._fabric.transit_s(*route)
         self._last_due_s = max(self._last_due_s, due_s)
         self._queue.append((self._last_due_s, data))
         self.size_bytes += len(data or b"")
+        self._fabric.loaded[self] = None
         self.arm()
 
     def clear(self) -> None:
         self._queue.clear()
+        self._fabric.loaded.pop(self, None)
         self.size_bytes = 0
 
     def hold(self, delay_s: float) -> None:
@@ -116,12 +123,16 @@ class _Pipe:
             return
         if not target.process.alive:
             self._answered_by_nobody(target.process.host)
+        elif target.is_lost:
+            self.clear()
+            self._source.lose(ConnectionResetError("the other side has given this connection up"))
         elif not target.process.paused and not target.reading_paused:
             self._deliver(target)
             self.arm()
 
     def _answered_by_nobody(self, host: str) -> None:
         if host in self._fabric.running:
+            self.clear()
             self._source.lose(ConnectionResetError("the other side is not known any more"))
         else:
             self.arm(PROBE_S)
@@ -134,6 +145,8 @@ class _Pipe:
             parts.append(data or b"")
         data = b"".join(parts)
         self.size_bytes -= len(data)
+        if not self._queue:
+            self._fabric.loaded.pop(self, None)
         target.receive(data)
         if reset:
             target.lose(ConnectionResetError("reset by peer"))
@@ -163,6 +176,10 @@ class End(asyncio.Transport):
             route = f"{self.peer.process.host}>{self.process.host}"
             self._fabric.trace.add(self._fabric.loop.time(), "message", route, data.hex())
             self._protocol.data_received(data)
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lost
 
     def lose(self, error: Exception | None) -> None:
         if self._lost:
@@ -271,7 +288,8 @@ class SimulatedNetwork:
         """The handshake: packets that get no answer are repeated, at growing intervals."""
         own = self._process.host
         for attempt in range(SYN_RETRIES):
-            await self._clock.sleep(self._fabric.transit_s() + self._fabric.transit_s())
+            there_s, back_s = self._fabric.transit_s(own, host), self._fabric.transit_s(host, own)
+            await self._clock.sleep(there_s + back_s)
             ways = {(own, host), (host, own)}
             if host in self._fabric.running and not ways & self._fabric.cut:
                 return

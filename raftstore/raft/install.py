@@ -7,7 +7,7 @@ from typing import Any
 from actors.seams import Disk
 from actors.seams.disk import File
 from raftstore.raft.consensus import Position
-from raftstore.raft.snapshot import CHUNK_BYTES, IncomingSnapshot, Snapshot
+from raftstore.raft.snapshot import IncomingSnapshot, Snapshot
 
 RESEND_S = 2.0
 
@@ -15,8 +15,8 @@ RESEND_S = 2.0
 class SnapshotSender:
     """The leader's side: sends from an open file, so a newer snapshot does not disturb it."""
 
-    def __init__(self, disk: Disk, path: str, position: Position) -> None:
-        self.position = position
+    def __init__(self, disk: Disk, path: str, position: Position, chunk_bytes: int) -> None:
+        self.position, self._chunk_bytes = position, chunk_bytes
         self._file: File = disk.open(path)
         self._size = self._file.size()
         self._offset = 0
@@ -32,7 +32,7 @@ class SnapshotSender:
             "term": term,
             "position": self.position,
             "offset": self._offset,
-            "data": self._file.read_at(self._offset, CHUNK_BYTES),
+            "data": self._file.read_at(self._offset, self._chunk_bytes),
             "size": self._size,
         }
 

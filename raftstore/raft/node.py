@@ -428,7 +428,8 @@ class RaftNode:
             if path is None:
                 raise SafetyViolation("the log was shortened without a snapshot")
             position = snapshot.position(self._seams.disk, path)
-            sender = self._senders[peer] = SnapshotSender(self._seams.disk, path, position)
+            sender = SnapshotSender(self._seams.disk, path, position, self._policy.chunk_bytes)
+            self._senders[peer] = sender
         if self.transport.has_room(peer):
             message = sender.next_message(self.raft.term, self._seams.clock.now())
             if message is not None:

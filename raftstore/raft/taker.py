@@ -11,7 +11,7 @@ from actors.seams import Seams
 from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position
 from raftstore.raft.pysync import SafeSyncObj
-from raftstore.raft.snapshot import SnapshotWriter
+from raftstore.raft.snapshot import CHUNK_BYTES, SnapshotWriter
 from raftstore.raft.wal import SEGMENT_BYTES, Wal, explain
 
 Cut = Callable[[], tuple[Any, Iterable[Any]]]
@@ -26,6 +26,8 @@ class SnapshotPolicy:
     """Kept in the log behind a snapshot, for followers that lag a little."""
     segment_bytes: int = SEGMENT_BYTES
     """Of one file of the log."""
+    chunk_bytes: int = CHUNK_BYTES
+    """Of a snapshot in one message to a follower."""
 
 
 class SnapshotTaker:

@@ -21,8 +21,8 @@ from raftstore.types import Event
 from raftstore.verify.history import Applied
 
 PEER_PORT, CLIENT_PORT = 1, 2
-SEGMENT_BYTES = 16 << 10
-"""Small, so that the log of a minute has many segments."""
+SEGMENT_BYTES, CHUNK_BYTES = 16 << 10, 2 << 10
+"""Small, so that the log of a minute has many segments, and a snapshot many chunks."""
 _logger = logging.getLogger(__name__)
 
 
@@ -37,6 +37,8 @@ class SimulatedCluster:
         self.members: dict[str, Member | None] = dict.fromkeys(self.names)
         self.refusing: dict[str, str] = {}
         """Members whose disk lost what it had promised to keep: they do not start."""
+        self.damaged: set[str] = set()
+        """Members whose disk was damaged: only they may refuse to start."""
         self.last_words: dict[str, str] = {}
         """Members that lose power right after they send a message of this type."""
         self.violations: list[str] = []
@@ -63,6 +65,8 @@ class SimulatedCluster:
             self._listen_for_last_words(name, member)
         except (CorruptLog, CorruptSnapshot) as error:
             self.refusing[name] = str(error)
+            if name not in self.damaged:
+                self.violations.append(f"{name} refuses to start, and nothing is damaged: {error}")
             self.stop(name, power_loss=True)
         except OSError as error:
             _logger.info("%s does not start: %s", name, error)
@@ -88,8 +92,12 @@ class SimulatedCluster:
         """Ask whoever leads to hand over to `target`."""
         for name in self.leaders:
             node = cast(Member, self.members[name])._node
-            if node is not None and name != target:
-                node.move_leader(target, lambda moved: None)
+            if node is None or name == target:
+                continue
+            for key in node.raft.voters:
+                if node.raft.configuration.name_of(key) == target:
+                    node.move_leader(key, lambda moved: None)
+                    break
 
     def stop(self, name: str, *, power_loss: bool) -> None:
         self.examine(name)
@@ -104,7 +112,8 @@ class SimulatedCluster:
 
     def is_up(self, name: str) -> bool:
         member, process = self.members[name], self.machines[name].process
-        return member is not None and not member.failed and process is not None
+        started = member is not None and member.address is not None and not member.failed
+        return started and process is not None
 
     @property
     def leaders(self) -> list[str]:
@@ -146,6 +155,7 @@ class SimulatedCluster:
             "snapshot_entries": 100,
             "keep_entries": 20,
             "segment_bytes": SEGMENT_BYTES,
+            "chunk_bytes": CHUNK_BYTES,
             "watch_progress_s": 1.0,
         }
 

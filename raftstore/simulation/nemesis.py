@@ -12,8 +12,8 @@ from raftstore.simulation.cluster import SimulatedCluster
 KINDS = (
     "kill", "power_loss", "power_loss_all", "torn_power", "last_words", "last_copies", "pause",
     "cut_off", "one_way", "ring", "bridge", "slow", "lossy", "reset", "overtake",
-    "transfer", "disputed",
-    "drift", "jump", "sync_error", "disk_full", "bit_flip",
+    "slow_peers", "transfer", "disputed",
+    "drift", "jump", "sync_error", "disk_full", "bit_flip", "damaged_copy",
 )  # fmt: skip
 MESSAGES = (
     "append", "append_reply", "vote", "vote_reply", "pre_vote_reply", "read", "read_reply",
@@ -60,9 +60,11 @@ class Nemesis:
         """No faults any more, every member that can run runs."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         cluster = self._cluster
+        cluster.violations += [f"{error!r}" for error in ended if isinstance(error, Exception)]
         cluster.fabric.cut.clear()
+        cluster.fabric.slow.clear()
         cluster.fabric.delay_s, cluster.fabric.loss = (0.0002, 0.002), 0.0
         for name in cluster.names:
             machine = cluster.machines[name]
@@ -88,16 +90,26 @@ class Nemesis:
         await self._restart(name)
 
     async def _power_loss(self, name: str, duration_s: float) -> None:
-        self._cluster.stop(name, power_loss=True)
+        await self._cut_power([name])
         await asyncio.sleep(duration_s)
         await self._restart(name)
 
     async def _power_loss_all(self, name: str, duration_s: float) -> None:
-        for each in self._cluster.names:
-            self._cluster.stop(each, power_loss=True)
+        await self._cut_power(self._cluster.names)
         await asyncio.sleep(duration_s / 2)
         for each in self._cluster.names:
             await self._restart(each)
+
+    async def _cut_power(self, names: Sequence[str]) -> None:
+        """At any moment, mostly between a write and its sync."""
+        machines = self._cluster.machines
+        if self._randomness.random() < 0.8:
+            for name in names:
+                machines[name].operations_left = self._randomness.choice((0, 1, 1, 1, 2, 3))
+            await asyncio.sleep(0.3)
+        for name in names:
+            machines[name].operations_left = None
+            self._cluster.stop(name, power_loss=True)
 
     async def _torn_power(self, name: str, duration_s: float) -> None:
         """Power fails in the middle of work on the disk."""
@@ -114,10 +126,15 @@ class Nemesis:
         await self._restart(name)
 
     async def _last_copies(self, name: str, duration_s: float) -> None:
-        """Whoever acknowledges loses power in its next sync; later only such copies are left.
+        """Whoever acknowledges loses power in its next sync; later only such copies are left."""
+        await self._leave_copies(name, damaged=False)
 
-        A minority lags, a minority is lost with the leader: the rest must know all.
-        """
+    async def _damaged_copy(self, name: str, duration_s: float) -> None:
+        """The same, and what was written last is damaged: it must not count as never written."""
+        await self._leave_copies(name, damaged=True)
+
+    async def _leave_copies(self, name: str, damaged: bool) -> None:
+        """A minority lags, a minority is lost with the leader: the rest must know all."""
         cluster = self._cluster
         leader = next(iter(cluster.leaders), name)
         followers = [n for n in cluster.names if n != leader]
@@ -128,12 +145,15 @@ class Nemesis:
         cut = asyncio.create_task(self._isolate(ways, 0.6))
         await asyncio.sleep(0.3)
         for each in syncing:
-            cluster.machines[each].operations_left = self._randomness.randint(0, 3)
+            cluster.machines[each].operations_left = self._randomness.choice((0, 1, 1, 2, 3))
         await asyncio.sleep(0.3)
         cluster.stop(leader, power_loss=True)
         await cut
         for each in syncing:
             cluster.machines[each].operations_left = None
+            if damaged and self._may_damage(each):
+                cluster.stop(each, power_loss=True)
+                self._damage(each, ".wal", newest=True)
             await self._restart(each)
         await asyncio.sleep(4.0)
         await self._restart(leader)
@@ -228,6 +248,16 @@ class Nemesis:
     async def _slow(self, name: str, duration_s: float) -> None:
         await self._links((0.01, self._randomness.uniform(0.02, 0.5)), 0.0, duration_s)
 
+    async def _slow_peers(self, name: str, duration_s: float) -> None:
+        """Members hear one another late, and clients as before."""
+        names, slow = self._cluster.names, self._cluster.fabric.slow
+        longest_s = self._randomness.uniform(0.02, 0.5)
+        ways = [(a, b) for a in names for b in names if a != b and self._randomness.random() < 0.8]
+        slow.update(dict.fromkeys(ways, (0.005, longest_s)))
+        await asyncio.sleep(duration_s)
+        for way in ways:
+            slow.pop(way, None)
+
     async def _lossy(self, name: str, duration_s: float) -> None:
         await self._links((0.0002, 0.01), self._randomness.uniform(0.01, 0.3), duration_s)
 
@@ -272,14 +302,17 @@ class Nemesis:
         await self._restart(name)
 
     async def _bit_flip(self, name: str, duration_s: float) -> None:
-        """Damage what a member has kept; never on so many that no majority is left."""
-        cluster = self._cluster
-        damaged = {*cluster.refusing, name}
-        if len(damaged) > (len(cluster.names) - 1) // 2:
-            return
-        cluster.stop(name, power_loss=True)
-        suffix = self._randomness.choice([".wal", ".snap"])
-        if cluster.machines[name].disk.flip_bit(suffix) is not None:
-            await cluster.start(name)
-        else:
+        """Damage what a member has kept."""
+        if self._may_damage(name):
+            self._cluster.stop(name, power_loss=True)
+            self._damage(name, self._randomness.choice([".wal", ".snap"]), newest=False)
             await self._restart(name)
+
+    def _may_damage(self, name: str) -> bool:
+        """Never so many that no majority is left."""
+        damaged = {*self._cluster.damaged, name}
+        return len(damaged) <= (len(self._cluster.names) - 1) // 2
+
+    def _damage(self, name: str, suffix: str, newest: bool) -> None:
+        if self._cluster.machines[name].disk.flip_bit(suffix, newest) is not None:
+            self._cluster.damaged.add(name)

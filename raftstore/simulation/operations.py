@@ -10,6 +10,7 @@ from actors.seams.randomness import Randomness
 from raftstore.types import Compare, Delete, KeyValue, Op, Put, Range, Txn
 
 PREFIX, PREFIX_END = b"key/", b"key0"
+LARGE_BYTES = (600, 1500, 3000)
 KEYS = [b"key/%d" % number for number in range(5)]
 
 
@@ -36,7 +37,9 @@ class Operations:
         return self._randomness.choice(KEYS)
 
     def _value(self) -> bytes:
-        return b"%d-%d" % (self._number, next(self._values))
+        """Unique; some are so large that a disk can lose a part of them."""
+        value = b"%d-%d" % (self._number, next(self._values))
+        return value.ljust(self._randomness.choice(LARGE_BYTES) if self._chance(0.3) else 0, b".")
 
     def _chance(self, probability: float) -> bool:
         return self._randomness.random() < probability

@@ -7,7 +7,7 @@ import pytest
 from raftstore.raft import snapshot
 from raftstore.raft.consensus import Position
 from raftstore.raft.install import SnapshotReceiver, SnapshotSender
-from raftstore.raft.snapshot import CorruptSnapshot, SnapshotWriter
+from raftstore.raft.snapshot import CHUNK_BYTES, CorruptSnapshot, SnapshotWriter
 
 POSITION = Position(3, 42)
 
@@ -70,7 +70,7 @@ def test_t17_a_damaged_snapshot_is_refused(memory_disk: Any, damage: str) -> Non
 
 def test_streaming_survives_lost_and_repeated_chunks(memory_disk: Any) -> None:
     path = _write(memory_disk, "/leader")
-    sender = SnapshotSender(memory_disk, path, POSITION)
+    sender = SnapshotSender(memory_disk, path, POSITION, CHUNK_BYTES)
     receiver = SnapshotReceiver(memory_disk, "/follower")
     received, now_s, messages = None, 0.0, 0
     while received is None:
@@ -91,7 +91,7 @@ def test_streaming_survives_lost_and_repeated_chunks(memory_disk: Any) -> None:
 
 def test_t15_a_snapshot_damaged_on_the_way_is_not_acknowledged(memory_disk: Any) -> None:
     path = _write(memory_disk, "/leader", chunks=1)
-    message = SnapshotSender(memory_disk, path, POSITION).next_message(3, 0.0)
+    message = SnapshotSender(memory_disk, path, POSITION, CHUNK_BYTES).next_message(3, 0.0)
     assert message is not None
     receiver = SnapshotReceiver(memory_disk, "/follower")
     broken = bytearray(message["data"])

@@ -1,0 +1,23 @@
+"""Bugs to plant: each breaks one rule, and the harness has to notice."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from raftstore.simulation.planted import consensus, data, durability, leases
+from raftstore.simulation.planted.patching import Patch
+
+PLANTED: dict[str, Patch] = {
+    **consensus.PLANTED,
+    **durability.PLANTED,
+    **data.PLANTED,
+    **leases.PLANTED,
+}
+
+
+@contextlib.contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The bug is there while this is open."""
+    with PLANTED[name]():
+        yield
