@@ -172,6 +172,10 @@ class MemberNotFound(InvalidRequest):
     """The store has no such member."""
 
 
+class BadTransferee(InvalidRequest):
+    """Leadership cannot be handed to this member: there is no such voter."""
+
+
 class MemberExists(InvalidRequest):
     """A member with this id is or was there."""
 

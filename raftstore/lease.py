@@ -8,7 +8,6 @@ accepted is always older than the new leader's fresh start.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable
 
 from actors.seams import Clock
@@ -74,7 +73,7 @@ class Lessor:
             return Lease(lease_id, -1, 0)
         left_s = self._deadlines_s.get(lease_id, self._clock.now()) - self._clock.now()
         keys = table.keys(lease_id)
-        return Lease(lease_id, max(0, math.ceil(left_s)), table.ttl_s(lease_id), keys)
+        return Lease(lease_id, max(0, int(left_s)), table.ttl_s(lease_id), keys)
 
     def _extend(self, lease_id: int) -> None:
         """The queue keeps older deadlines too; they are recognised when their time comes."""

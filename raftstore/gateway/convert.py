@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftstore.errors import InvalidRequest, InvalidSortOption, TooManyOperations
+from raftstore.errors import InvalidRequest, InvalidSortOption, KeyNotFound, TooManyOperations
 from raftstore.gateway import protocol_pb2 as pb
 from raftstore.types import (
     Compare,
@@ -88,7 +88,7 @@ def txn_of(request: Any) -> Txn:
 def _op_of(request: Any) -> Op:
     kind = request.WhichOneof("request")
     if kind not in _OPS:
-        raise InvalidRequest("an operation of the transaction is empty")
+        raise KeyNotFound("an operation of the transaction is empty")
     op: Op = _OPS[kind](getattr(request, kind))
     return op
 
@@ -143,7 +143,9 @@ def _response_op(result: Result) -> pb.ResponseOp:
     for kind, name, convert in _RESPONSES:
         if isinstance(result, kind):
             response = convert(result)
-            response.header.revision = result.revision
+            response.header.SetInParent()
+            if kind is not TxnResult:  # etcd leaves the header of a nested one empty
+                response.header.revision = result.revision
             return pb.ResponseOp(**{name: response})
     raise TypeError(f"no answer for {result!r}")
 

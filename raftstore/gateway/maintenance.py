@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from actors.seams.disk import File
 from raftstore.backup.file import parts, write
-from raftstore.errors import InvalidRequest, MemberNotFound, Unavailable
+from raftstore.errors import (
+    BadTransferee,
+    Compacted,
+    InvalidRequest,
+    MemberNotFound,
+    Unavailable,
+)
 from raftstore.gateway import protocol_pb2 as pb
 from raftstore.gateway.calls import Calls
 from raftstore.gateway.core import LATEST_VERSION, Asker, Core
@@ -19,13 +25,10 @@ from raftstore.wire import Kind
 
 ALARMS: dict[int, AlarmKind] = {pb.NOSPACE: "nospace", pb.CORRUPT: "corrupt"}
 ALARM_NUMBERS: dict[str, Any] = {kind: number for number, kind in ALARMS.items()}
+NEVER_COMPACTED = -1
 PIECE_S = 30.0
 """How long the member may take for one piece of a backup."""
 _logger = logging.getLogger(__name__)
-
-
-class BadTransferee(InvalidRequest):
-    """Leadership cannot be handed to this member."""
 
 
 class Maintenance:
@@ -49,24 +52,22 @@ class Maintenance:
         }
 
     async def alarm(self, request: Any, asker: Asker) -> Any:
-        """Deactivating the alarm NONE of member 0 stands for all there are."""
+        """The alarms of a kind (NONE: all), or the one that was raised or cleared."""
         raised = [tuple(fields) for fields in await self._core.query(asker, Kind.ALARMS)]
         if request.action == pb.AlarmRequest.GET:
-            return self._alarms(a for a in raised if _concerns(request, a))
-        if request.action == pb.AlarmRequest.ACTIVATE:
-            if request.alarm not in ALARMS:
-                raise InvalidRequest("no such alarm")
-            changed = [(request.memberID, ALARMS[request.alarm])]
-        else:
-            changed = [alarm for alarm in raised if _concerns(request, alarm)]
-        action = "raise" if request.action == pb.AlarmRequest.ACTIVATE else "clear"
-        for member_id, kind in changed:
-            await self._core.command(asker, Kind.ALARM, action, member_id, kind)
-        return self._alarms(changed)
+            wanted = (ALARMS.get(request.alarm), *(ALARMS.values() if not request.alarm else ()))
+            return self._alarms(alarm for alarm in raised if alarm[1] in wanted)
+        if request.alarm not in ALARMS:
+            raise InvalidRequest("no such alarm")
+        changed = request.memberID, ALARMS[request.alarm]
+        activate = request.action == pb.AlarmRequest.ACTIVATE
+        if not activate and changed not in raised:
+            return self._alarms(())
+        await self._core.command(asker, Kind.ALARM, "raise" if activate else "clear", *changed)
+        return self._alarms([changed])
 
     def _alarms(self, alarms: Any) -> Any:
         return pb.AlarmResponse(
-            header=self._core.header(),
             alarms=[
                 pb.AlarmMember(memberID=member_id, alarm=ALARM_NUMBERS[kind])
                 for member_id, kind in alarms
@@ -90,7 +91,7 @@ class Maintenance:
     async def defragment(self, request: Any, asker: Asker) -> Any:
         await self._core.check_administrator(asker)
         _logger.info("asked to defragment: there is nothing to do, compaction frees all it can")
-        return pb.HeaderOnly(header=self._core.header())
+        return pb.HeaderOnly()
 
     async def hash(self, request: Any, asker: Asker) -> Any:
         await self._core.check_administrator(asker)
@@ -100,10 +101,12 @@ class Maintenance:
     async def hash_kv(self, request: Any, asker: Asker) -> Any:
         await self._core.check_administrator(asker)
         hashed = await self._core.local.hash_kv(request.revision)
+        if 0 < request.revision <= hashed.compact_revision:
+            raise Compacted(hashed.compact_revision)
         return pb.HashKVResponse(
             header=self._core.header(hashed.revision),
             hash=hashed.hash,
-            compact_revision=hashed.compact_revision,
+            compact_revision=hashed.compact_revision or NEVER_COMPACTED,
         )
 
     async def move_leader(self, request: Any, asker: Asker) -> Any:
@@ -147,11 +150,3 @@ class Maintenance:
                 file.close()
         except OSError as error:
             raise Unavailable(f"no backup can be made in {self._scratch_folder}") from error
-
-
-def _concerns(request: Any, alarm: Sequence[Any]) -> bool:
-    member_id, kind = alarm
-    return request.memberID in (0, member_id) and request.alarm in (
-        pb.NONE,
-        ALARM_NUMBERS[kind],
-    )

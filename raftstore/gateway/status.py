@@ -28,6 +28,7 @@ _TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
     errors.LeaseNotFound: (StatusCode.NOT_FOUND, "requested lease not found"),
     errors.LeaseExists: (StatusCode.FAILED_PRECONDITION, "lease already exists"),
     errors.LeaseTtlTooLarge: (StatusCode.OUT_OF_RANGE, "too large lease TTL"),
+    errors.BadTransferee: (StatusCode.FAILED_PRECONDITION, "bad leader transferee"),
     errors.MemberNotFound: (StatusCode.NOT_FOUND, "member not found"),
     errors.MemberExists: (StatusCode.FAILED_PRECONDITION, "member ID already exist"),
     errors.PeerAddressExists: (StatusCode.FAILED_PRECONDITION, "Peer URLs already exists"),

@@ -18,7 +18,7 @@ from raftstore.gateway import protocol_pb2 as pb
 from raftstore.gateway.calls import MAX_REQUEST_BYTES, Calls
 from raftstore.gateway.core import Asker, Core
 from raftstore.gateway.status import status_of
-from raftstore.types import EventType, Range, WatchBatch
+from raftstore.types import ALL_FROM, EventType, Range, WatchBatch
 
 MAX_QUEUED_RESPONSES = 100
 MAX_WATCHES = 10_000
@@ -87,6 +87,8 @@ class _Stream:
         """Answered at once: the watch stands before the client learns that it does."""
         key, end = request.key or b"\0", request.range_end
         try:
+            if end and end != ALL_FROM and key >= end:
+                raise InvalidRequest("mvcc: watcher range is empty")
             watch_id = self._new_id(request.watch_id)
             await self._core.execute(self._asker, Range(key, end, count_only=True), True)
         except AuthError as error:
@@ -154,6 +156,15 @@ class _Stream:
         header = self._core.header(revision)
         await self.responses.put(pb.WatchResponse(header=header, watch_id=watch_id, **fields))
 
+    async def send_compacted(self, watch_id: int, compact_revision: int) -> None:
+        """Its header tells no revision, as etcd's."""
+        header = self._core.header()
+        header.revision = 0
+        response = pb.WatchResponse(
+            header=header, watch_id=watch_id, canceled=True, compact_revision=compact_revision
+        )
+        await self.responses.put(response)
+
     def told(self) -> None:
         self._told.set()
 
@@ -171,7 +182,8 @@ class _Watch:
         self._stream, self._id, self._request = stream, watch_id, request
         self._key, self._end = key, end
         self.created = asyncio.Event()
-        self.revision = 0
+        self.revision = max(0, request.start_revision - 1)
+        self._heard = False
 
     async def run(self, core: Core) -> None:
         request = self._request
@@ -191,9 +203,7 @@ class _Watch:
                     await self._tell(batch)
         except Compacted as error:
             await self._tell_created(0)
-            await self._stream.send(
-                self._id, canceled=True, compact_revision=error.compact_revision
-            )
+            await self._stream.send_compacted(self._id, error.compact_revision)
         finally:
             self.created.set()
             self._stream.ended(self._id)
@@ -202,8 +212,9 @@ class _Watch:
         await self._tell_created(batch.revision)
         if batch.events:
             await self._tell_events(batch)
-        elif self._request.progress_notify and self.revision:
+        elif self._request.progress_notify and self._heard:
             await self._stream.send(self._id, revision=batch.revision)
+        self._heard = True
         self.revision = max(self.revision, batch.revision)
         self._stream.told()
 

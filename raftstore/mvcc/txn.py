@@ -7,7 +7,8 @@ happens wholly or not at all, and the same on every member.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from raftstore.errors import (
@@ -40,7 +41,7 @@ from raftstore.types import (
 )
 
 MAX_OPERATIONS = 10_000
-MAX_DEPTH = 8
+MAX_DEPTH = 64
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -76,7 +77,7 @@ def check(txn: Txn) -> None:
     """Refuse what is malformed whatever the store holds. Raises InvalidRequest."""
     if _size(txn, MAX_DEPTH) > MAX_OPERATIONS:
         raise TooManyOperations(f"more than {MAX_OPERATIONS} operations in a transaction")
-    _check_branches(txn)
+    _check_nested(txn)
 
 
 def _size(txn: Txn, depth: int) -> int:
@@ -85,18 +86,6 @@ def _size(txn: Txn, depth: int) -> int:
     nested = (op for op in (*txn.success, *txn.failure) if isinstance(op, Txn))
     own = len(txn.compare) + len(txn.success) + len(txn.failure)
     return own + sum(_size(inner, depth - 1) for inner in nested)
-
-
-def _check_branches(txn: Txn) -> None:
-    for compare in txn.compare:
-        _check_compare(compare)
-    for branch in (txn.success, txn.failure):
-        for op in branch:
-            if isinstance(op, Txn):
-                _check_branches(op)
-            else:
-                check_one(op)
-        _check_writes(branch)
 
 
 def check_one(op: Range | Put | Delete) -> None:
@@ -123,35 +112,62 @@ def _check_compare(compare: Compare) -> None:
         raise InvalidRequest(f"{compare.target} is compared with a value of the wrong type")
 
 
-def _check_writes(branch: Sequence[Op]) -> None:
+Writes = tuple[set[bytes], list[Delete]]
+"""Keys that are put, and what is deleted."""
+
+
+def _check_nested(txn: Txn) -> Writes:
+    """Of a transaction only one branch runs: what both do counts, and they may do the opposite."""
+    for compare in txn.compare:
+        _check_compare(compare)
+    puts, deletes = _check_branch(txn.success)
+    more_puts, more_deletes = _check_branch(txn.failure)
+    return puts | more_puts, deletes + more_deletes
+
+
+def _check_branch(branch: Sequence[Op]) -> Writes:
     """A key may change once in a revision: no two puts, and no put with a delete, of one key."""
-    if len(branch) == 1 and not isinstance(branch[0], Txn):
-        return
-    puts: set[bytes] = set()
-    for key in _puts(branch):
-        if key in puts:
+    owners: dict[bytes, int] = {}
+    deletes: list[tuple[int, Delete]] = []
+    for number, op in enumerate(branch):
+        puts, more = _check_op(op)
+        if not owners.keys().isdisjoint(puts):
             raise DuplicateKey("duplicate key in transaction")
-        puts.add(key)
-    for op in _deletes(branch):
-        if any(in_range(key, op.key, op.range_end) for key in puts):
+        owners.update(dict.fromkeys(puts, number))
+        deletes += ((number, delete) for delete in more)
+    if owners and deletes:
+        _check_apart(owners, deletes)
+    return set(owners), [delete for _, delete in deletes]
+
+
+def _check_op(op: Op) -> Writes:
+    if isinstance(op, Txn):
+        return _check_nested(op)
+    check_one(op)
+    if isinstance(op, Put):
+        return {op.key}, []
+    return set(), [op] if isinstance(op, Delete) else []
+
+
+def _check_apart(owners: dict[bytes, int], deletes: Sequence[tuple[int, Delete]]) -> None:
+    """No operation deletes what another one, its owner, puts. In O(n log n)."""
+    keys = sorted(owners)
+    others = [len(keys)] * len(keys)  # for each key the next one of another owner
+    for at in range(len(keys) - 2, -1, -1):
+        same = owners[keys[at]] == owners[keys[at + 1]]
+        others[at] = others[at + 1] if same else at + 1
+    for number, delete in deletes:
+        first, end = _span(keys, delete)
+        if first < end and (owners[keys[first]] != number or others[first] < end):
             raise DuplicateKey("duplicate key in transaction")
 
 
-def _puts(branch: Sequence[Op]) -> Iterator[bytes]:
-    """Keys put by a branch. Of a nested transaction only one branch runs: their union counts."""
-    for op in branch:
-        if isinstance(op, Put):
-            yield op.key
-        elif isinstance(op, Txn):
-            yield from {*_puts(op.success), *_puts(op.failure)}
-
-
-def _deletes(branch: Sequence[Op]) -> Iterator[Delete]:
-    for op in branch:
-        if isinstance(op, Delete):
-            yield op
-        elif isinstance(op, Txn):
-            yield from _deletes((*op.success, *op.failure))
+def _span(keys: Sequence[bytes], delete: Delete) -> tuple[int, int]:
+    """Which of the sorted keys it deletes."""
+    if not delete.range_end:
+        return bisect_left(keys, delete.key), bisect_right(keys, delete.key)
+    last = len(keys) if delete.range_end == ALL_FROM else bisect_left(keys, delete.range_end)
+    return bisect_left(keys, delete.key), last
 
 
 def in_range(key: bytes, start: bytes, range_end: bytes) -> bool:
@@ -209,7 +225,7 @@ class Transaction:
         result = self._run(plan)
         if self.events:
             self._store.commit([event.kv for event in self.events])
-        return self._stamped(result, self._store.revision)
+        return result
 
     def run_one(self, op: Put | Delete, leases: Collection[int]) -> PutResult | DeleteResult:
         """A single write, without the cost of a plan.
@@ -222,17 +238,25 @@ class Transaction:
         result = self._put(op) if isinstance(op, Put) else self._delete(op)
         if self.events:
             self._store.commit([event.kv for event in self.events])
-        return result._replace(revision=self._store.revision)
+        return result
 
     def _run(self, plan: Plan) -> TxnResult:
-        return TxnResult(0, plan.succeeded, [self._execute(op) for op in plan.operations])
+        responses = [self._execute(op) for op in plan.operations]
+        return TxnResult(self._so_far, plan.succeeded, responses)
+
+    @property
+    def _so_far(self) -> int:
+        """The revision that an operation tells: the transaction's once something was written."""
+        return self._revision if self.events else self._store.revision
 
     def _execute(self, op: Range | Put | Delete | Plan) -> Result:
         if isinstance(op, Put):
             return self._put(op)
         if isinstance(op, Delete):
             return self._delete(op)
-        return self._store.range(op) if isinstance(op, Range) else self._run(op)
+        if isinstance(op, Range):
+            return self._store.range(op)._replace(revision=self._so_far)
+        return self._run(op)
 
     def _put(self, op: Put) -> PutResult:
         previous = self._store.keys.get(op.key)
@@ -244,24 +268,14 @@ class Transaction:
             lease = previous.lease if op.ignore_lease else lease
         record = KeyValue(op.key, value, created, self._revision, version, lease)
         self._record(Event("put", record, previous))
-        return PutResult(0, previous if op.prev_kv else None)
+        return PutResult(self._revision, previous if op.prev_kv else None)
 
     def _delete(self, op: Delete) -> DeleteResult:
         found = self._store.keys.current(op.key, op.range_end)
         for kv in found:
             self._record(Event("delete", KeyValue(kv.key, b"", 0, self._revision, 0), kv))
-        return DeleteResult(0, len(found), found if op.prev_kv else ())
+        return DeleteResult(self._so_far, len(found), found if op.prev_kv else ())
 
     def _record(self, event: Event) -> None:
         self._store.keys.add(event.kv)
         self.events.append(event)
-
-    def _stamped(self, result: TxnResult, revision: int) -> TxnResult:
-        """Every result tells the revision after the transaction (as in etcd's headers)."""
-        responses: list[Result] = []
-        for response in result.responses:
-            if isinstance(response, TxnResult):
-                responses.append(self._stamped(response, revision))
-            else:
-                responses.append(response._replace(revision=revision))
-        return TxnResult(revision, result.succeeded, responses)

@@ -192,6 +192,7 @@ class Etcdctl:
             input=stdin,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=60,
             check=False,
             env={**os.environ, "ETCDCTL_API": "3"},

@@ -10,12 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from raftstore import wire
 from raftstore.errors import (
     Compacted,
+    DuplicateKey,
     FutureRevision,
     InvalidRequest,
     LeaseNotFound,
     SessionExpired,
 )
 from raftstore.mvcc import sessions as sessions_module
+from raftstore.mvcc import txn
 from raftstore.mvcc.machine import Machine, Request
 from raftstore.state import ReplicatedState
 from raftstore.types import ALL_FROM, Compare, Delete, KeyValue, Op, Put, Range, Txn
@@ -265,3 +267,53 @@ class ModelledStore(RuleBasedStateMachine):
 
 TestModelledStore = ModelledStore.TestCase
 TestModelledStore.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+def test_every_operation_of_a_transaction_tells_the_revision_that_it_saw() -> None:
+    machine = _machine()
+    _do(machine, Put(b"a", b""))
+    nested = Txn([], [Range(b"a"), Put(b"c", b"")])
+    result = _do(machine, Txn([], [Range(b"a"), Delete(b"none"), Put(b"b", b""), nested]))
+    assert result.revision == 3
+    assert [answer.revision for answer in result.responses] == [2, 2, 3, 3]
+    assert [answer.revision for answer in result.responses[3].responses] == [3, 3]
+
+
+K, OTHER = Put(b"k", b""), Put(b"l", b"")
+DELETE, DELETE_ALL = Delete(b"k"), Delete(b"a", b"z")
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [K, K],
+        [K, DELETE],
+        [DELETE, K],
+        [DELETE_ALL, Txn([], [K])],
+        [Txn([], [K]), DELETE_ALL],
+        [Txn([], [DELETE]), Txn([], [], [K])],
+        [Txn([], [K], [DELETE]), K],
+        [Txn([], [OTHER], [DELETE_ALL]), K],
+        [Txn([], [Txn([], [K])]), Txn([], [], [Txn([], [], [K])])],
+        [Txn([], [K], [DELETE_ALL]), Txn([], [OTHER])],
+    ],
+)
+def test_a_key_that_would_change_twice_in_a_revision_is_refused(operations: list[Any]) -> None:
+    with pytest.raises(DuplicateKey):
+        txn.check(Txn([], operations))
+    with pytest.raises(DuplicateKey):
+        txn.check(Txn([], [], operations))
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [DELETE, DELETE_ALL, DELETE],
+        [Txn([], [K], [DELETE_ALL])],
+        [Txn([], [K], [K]), OTHER],
+        [Txn([], [K, OTHER], [DELETE_ALL]), Put(b"z", b""), Delete(b"z1")],
+        [Txn([], [Txn([], [K])], [Txn([], [DELETE], [K])])],
+    ],
+)
+def test_what_cannot_happen_together_may_contradict(operations: list[Any]) -> None:
+    txn.check(Txn([], operations))
