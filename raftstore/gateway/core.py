@@ -102,6 +102,12 @@ class Core:
             raft_term=self._term,
         )
 
+    def header_without_revision(self) -> pb.ResponseHeader:
+        """Of what etcd answers from elsewhere than the keys."""
+        return pb.ResponseHeader(
+            cluster_id=self._cluster_id, member_id=self._member_id, raft_term=self._term
+        )
+
     async def status(self) -> MemberStatus:
         """Of the local member. Raises Unavailable."""
         status = await self.local.status()

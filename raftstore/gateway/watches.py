@@ -157,9 +157,7 @@ class _Stream:
         await self.responses.put(pb.WatchResponse(header=header, watch_id=watch_id, **fields))
 
     async def send_compacted(self, watch_id: int, compact_revision: int) -> None:
-        """Its header tells no revision, as etcd's."""
-        header = self._core.header()
-        header.revision = 0
+        header = self._core.header_without_revision()
         response = pb.WatchResponse(
             header=header, watch_id=watch_id, canceled=True, compact_revision=compact_revision
         )
