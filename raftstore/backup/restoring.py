@@ -3,12 +3,13 @@
 As with etcdctl, keys keep their revisions, versions and leases, users and roles stay, leases
 begin anew, and the members are those named here. A member's folder then holds one snapshot of the
 log's first entry, no log, and says whose it is: of a store with an id of its own, so that members
-of the one that was backed up do not mix with it.
+of the one that was backed up, or of an earlier restoration, do not mix with it.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,6 @@ from raftstore.raft.snapshot import SnapshotWriter
 from raftstore.state import chunks
 
 START = Position(1, 1)
-INCARNATION = 1
-"""Of folders that are made from a backup; one that a member makes draws its own."""
 
 
 class FolderInUse(Exception):
@@ -76,7 +75,7 @@ def _write_all(
 ) -> Restored:
     head, pieces = _state(backup, bump)
     founders = {name: (address,) for name, address in peers.items()}
-    beginning = Beginning("", founders, f"restored at revision {head[0]}")
+    beginning = Beginning("", founders, secrets.token_hex(8))
     writers = [_writer(disk, folder, beginning, head) for folder in folders.values()]
     for piece in pieces:
         for writer in writers:
@@ -84,7 +83,7 @@ def _write_all(
     for writer in writers:
         writer.finish()
     for name, folder in folders.items():
-        write(disk, folder, beginning.identity(name, INCARNATION))
+        write(disk, folder, beginning.identity(name, 1 + secrets.randbits(62)))
         disk.sync_folder(os.path.dirname(folder))
     return Restored(*head[:2])
 

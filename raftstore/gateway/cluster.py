@@ -37,7 +37,9 @@ class Cluster:
             _addresses(request.peerURLs), request.isLearner
         )
         return pb.MemberAddResponse(
-            header=self._header(), member=self._member(added), members=self._members(known.members)
+            header=self._core.header_without_revision(),
+            member=self._member(added),
+            members=self._members(known.members),
         )
 
     async def remove(self, request: Any, asker: Asker) -> Any:
@@ -57,13 +59,9 @@ class Cluster:
         return self._answer((await self._core.store.member_list()).members)
 
     def _answer(self, members: Sequence[Member]) -> Any:
-        return pb.MembersResponse(header=self._header(), members=self._members(members))
-
-    def _header(self) -> Any:
-        """Etcd tells no revision here."""
-        header = self._core.header()
-        header.ClearField("revision")
-        return header
+        return pb.MembersResponse(
+            header=self._core.header_without_revision(), members=self._members(members)
+        )
 
     def _members(self, members: Iterable[Member]) -> list[Any]:
         return [self._member(member) for member in sorted(members)]

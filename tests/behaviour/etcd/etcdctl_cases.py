@@ -3,6 +3,9 @@
 Arguments are apart by one space each, so two spaces make an empty one. Together these are all
 commands and flags of etcdctl 3.4 that end by themselves; those that go on, and those that change
 who may do what, are in the tests.
+
+Never asked: a transaction that writes and reads a revision of the future. The member of etcd 3.4.23
+that is asked refuses it, the others carry it out, and from then on they differ.
 """
 
 from __future__ import annotations
@@ -161,7 +164,7 @@ del zz/ --from-key --prev-kv
         always("del q/1", "del q/ --prefix"),
         always("del q/1", "put q/1 x"),
         always("get q/1 --rev=1"),
-        always("put q/1 x", "get q/1 --rev=99999"),
+        always("get q/1 --rev=99999"),
         always("put q/l x --lease=123"),
         always("put q/new 1", "put q/none --ignore-value"),
         always(*(f"put q/{number} x" for number in range(128))),

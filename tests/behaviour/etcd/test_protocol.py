@@ -2,7 +2,8 @@
 
 Not compared, because we differ on purpose: a request that a real etcd 3.4 answers by crashing (an
 unknown sort target), a key that changes twice in one revision (possible in etcd through nested
-transactions), a limit with a sort target but no order (etcd then sorts only the first keys).
+transactions), a limit with a sort target but no order (etcd then sorts only the first keys), a write together
+with a read of the future (the members of a real etcd differ afterwards).
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def test_transactions_that_contradict_themselves(both: tuple[Client, Client]) ->
         *(txn([txn([gone]), txn([k])]), txn([txn([put(b"dd")], [delete(b"d2")]), put(b"d2")])),
         *(txn([read(b"")]), txn([put(b"")]), txn([delete(b"")]), txn([], [read(b"")])),
         *(txn([txn([read(b"")])]), pb.TxnRequest(success=[pb.RequestOp()])),
-        *(txn([read(b"t/2", revision=1)]), txn([put(b"p1"), read(b"t/2", revision=999)])),
+        *(txn([read(b"t/2", revision=1)]), txn([read(b"t/2", revision=999)])),
         *(txn([put(b"p2", lease=9)]), txn([put(b"p3"), put(b"p4", ignore_value=True)])),
         *(txn([put(b"p5"), txn([put(b"p6", ignore_lease=True)])]), read(b"p", b"q")),
         txn([put(b"p7", b"1"), put(b"p8", b"v", ignore_value=True)]),
