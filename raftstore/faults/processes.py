@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -12,8 +14,15 @@ from collections.abc import Iterable
 from typing import Any
 
 
+_PORTS = range(12_000, 32_000)
+"""Below those that the system gives to connections: nobody takes one before its server listens."""
+
+
 def free_addresses(number: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    sockets: list[socket.socket] = []
+    while len(sockets) < number:
+        with contextlib.suppress(OSError):  # in use: another one then
+            sockets.append(socket.create_server(("127.0.0.1", random.choice(_PORTS))))
     addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     for s in sockets:
         s.close()
