@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-
 _PORTS = range(12_000, 32_000)
 """Below those that the system gives to connections: nobody takes one before its server listens."""
 

@@ -2,8 +2,8 @@
 
 Not compared, because we differ on purpose: a request that a real etcd 3.4 answers by crashing (an
 unknown sort target), a key that changes twice in one revision (possible in etcd through nested
-transactions), a limit with a sort target but no order (etcd then sorts only the first keys), a write together
-with a read of the future (the members of a real etcd differ afterwards).
+transactions), a limit with a sort target but no order (etcd then sorts only the first keys), and a
+write together with a read of the future (the members of a real etcd differ afterwards).
 """
 
 from __future__ import annotations
