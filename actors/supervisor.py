@@ -120,12 +120,17 @@ class Supervisor:
         return pid
 
     async def configure(self, name: str, settings: Mapping[str, Any]) -> None:
-        """Start an actor again, at once, with other settings of its first component."""
+        """Start an actor again, at once, with other settings of its first component.
+
+        One that runs with these settings already is left alone.
+        """
         charge = self._charge(name)
-        charge.spec = with_settings(charge.spec, settings)
+        changed = with_settings(charge.spec, settings)
         charge.wake.set()
-        if charge.handle is not None:
-            await charge.handle.kill()
+        if changed != charge.spec:
+            charge.spec = changed
+            if charge.handle is not None:
+                await charge.handle.kill()
 
     def _charge(self, name: str) -> _Charge:
         try:

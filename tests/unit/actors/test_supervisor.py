@@ -137,6 +137,9 @@ def test_an_actor_is_started_at_once_with_other_settings_even_while_it_waits():
         await until(lambda: ready(supervisor, "a"))
         await supervisor.configure("a", {"name": "renamed again"})
         await until(lambda: "start renamed again" in STORY and ready(supervisor, "a"))
+        await supervisor.configure("a", {"name": "renamed again"})
+        assert ready(supervisor, "a")
+        assert STORY.count("start renamed again") == 1
 
     supervise([spec("a")], body)
 
