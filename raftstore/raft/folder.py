@@ -122,6 +122,12 @@ def begin(
 
 def _found(disk: Disk, folder: str, beginning: Beginning, head: Any, incarnation: int) -> Identity:
     """The identity is written last: without it the folder has not begun."""
+    if beginning.name not in beginning.founders:
+        founders = ", ".join(beginning.founders) or "none"
+        raise ValueError(
+            f"{beginning.name} is not of the founders ({founders}), and its folder is empty: one "
+            "that joins a store needs `state: existing`"
+        )
     _refuse_older(disk, folder)
     snapshot = [beginning.configuration().pack(), head]
     SnapshotWriter(disk, folder, FOUNDED, snapshot).finish()

@@ -22,6 +22,7 @@ from raftstore.errors import (
     PeerAddressExists,
     TooManyLearners,
     UnhealthyCluster,
+    UnknownOutcome,
 )
 from raftstore.member import Member
 from raftstore.raft.membership import FolderLost, MemberRemoved
@@ -263,6 +264,50 @@ def test_an_emptied_folder_is_refused_since_its_promises_are_forgotten(
         assert [path.name for path in tmp_path.glob("*.replaced-*")] == [
             f"{lost}.replaced-{before:016x}"
         ]
+
+    run(tmp_path, 3, scenario)
+
+
+def test_a_member_that_was_away_follows_a_leader_that_it_does_not_know(
+    tmp_path: pathlib.Path,
+) -> None:
+    async def scenario(store: Any, client: StoreClient) -> None:
+        await until_named(client, *store.names)
+        away = next(name for name in store.names if name != store.leader())
+        await store.stop(away)
+        shutil.copytree(tmp_path / away, tmp_path / "before")
+        await store.start(away)
+        added = await grow(store, client, "new")
+        await until_named(client, "new")
+        await store.stop(away)
+        shutil.rmtree(tmp_path / away)
+        shutil.move(tmp_path / "before", tmp_path / away)  # as if it had been away all the time
+        before = store.leader()
+        await client.move_leader(added)
+        await client.member_remove(store.id(before))
+        await until_failed(store.members[before])
+        await store.stop(before)
+        await store.start(away)
+        revision = (await client.put(b"a", b"1")).revision
+        while store.members[away].hub.revision < revision:
+            await asyncio.sleep(0.02)
+        assert store.leader() == "new"
+
+    run(tmp_path, 3, scenario)
+
+
+def test_a_change_whose_outcome_is_not_known_is_told_as_such(tmp_path: pathlib.Path) -> None:
+    async def scenario(store: Any, client: StoreClient) -> None:
+        members = (await until_named(client, *store.names)).members
+        leader = store.leader()
+        impatient = StoreClient([store.configs[leader]["client_address"]], timeout_s=2)
+        await impatient.start(store.seams)
+        await impatient.member_list()
+        await store.stop(*(name for name in store.names if name != leader))
+        removed = next(m.id for m in members if m.name not in (leader, ""))
+        with pytest.raises(UnknownOutcome):
+            await impatient.member_remove(removed)
+        await impatient.stop()
 
     run(tmp_path, 3, scenario)
 
