@@ -277,3 +277,48 @@ def test_kubectl_watches_custom_resources(api: Any) -> None:
         ("MODIFIED", 4),
         ("DELETED", 4),
     ]
+
+
+RULED = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "properties": {
+                "min": {"type": "integer"},
+                "max": {"type": "integer"},
+                "name": {"type": "string", "maxLength": 20,
+                         "x-kubernetes-validations": [{"rule": "self == oldSelf",
+                                                       "message": "name is immutable"}]},
+            },
+            "x-kubernetes-validations": [
+                {"rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
+                 "messageExpression": "'min %d is above max %d'.format([self.min, self.max])",
+                 "fieldPath": ".min"}
+            ],
+        }
+    },
+}  # fmt: skip
+
+
+def ruled(name: str, **spec: Any) -> str:
+    return json.dumps({"apiVersion": "stable.example.com/v1", "kind": "Ruled",
+                       "metadata": {"name": name}, "spec": spec})  # fmt: skip
+
+
+def test_rules_of_the_schema_are_enforced_with_their_messages(api: Any) -> None:
+    version = {"schema": {"openAPIV3Schema": RULED}, "subresources": {}, "selectableFields": []}
+    established(api, definition("Ruled", additionalPrinterColumns=[], **version))
+    api.kubectl("apply", "-f", "-", stdin=ruled("r", min=1, max=2, name="a"))
+    said = api.kubectl("apply", "-f", "-", stdin=ruled("r", min=3, max=2, name="a"), ok=False)
+    assert 'The Ruled "r" is invalid: spec.min: Invalid value: min 3 is above max 2' in said
+    said = api.kubectl("apply", "-f", "-", stdin=ruled("r", min=1, max=2, name="b"), ok=False)
+    assert 'spec.name: Invalid value: "b": name is immutable' in said
+
+
+def test_a_definition_with_a_rule_that_does_not_compile_is_refused(api: Any) -> None:
+    bad = json.loads(json.dumps(RULED))
+    bad["properties"]["spec"]["x-kubernetes-validations"][0] = {"rule": "self.mni < 1"}
+    crd = definition("Broken", schema={"openAPIV3Schema": bad}, selectableFields=[])
+    said = api.kubectl("apply", "-f", "-", stdin=json.dumps(crd), ok=False)
+    assert "compilation failed: ERROR: <input>:1:5: undefined field 'mni'" in said

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from cluster.machinery import jsonpath, meta
 from cluster.machinery.customresources import definition, names
 from cluster.machinery.structural import default_values as defaults
-from cluster.machinery.structural import parse, rules
+from cluster.machinery.structural import parse, rule_schemas, rules
 from cluster.machinery.validation import formats
 from cluster.machinery.validation.field import IMMUTABLE, Errors
 
@@ -238,7 +238,9 @@ def schema_rules(raw: Mapping[str, Any], path: str, errors: Errors) -> None:
     before = len(errors)
     rules.check(raw, path, errors)
     if len(errors) == before:
-        defaults.check(parse(raw), path, errors)
+        found = parse(raw)
+        defaults.check(found, path, errors)
+        rule_schemas.check(found, path, errors)
 
 
 def _parts(version: Object, path: str, errors: Errors) -> None:

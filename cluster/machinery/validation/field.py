@@ -34,6 +34,10 @@ class Errors(list[Cause]):
         """The value breaks a rule."""
         self._add("FieldValueInvalid", f"Invalid value: {shown(value)}", path, detail)
 
+    def append_invalid(self, path: str, shown_value: str, detail: str) -> None:
+        """As `invalid`, of a value that is not shown as JSON."""
+        self._add("FieldValueInvalid", f"Invalid value: {shown_value}", path, detail)
+
     def type_invalid(self, path: str, value: Any, detail: str) -> None:
         """The value has another JSON type than its schema says."""
         self._add("FieldValueTypeInvalid", f"Invalid value: {shown(value)}", path, detail)

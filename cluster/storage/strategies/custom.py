@@ -63,7 +63,7 @@ class CustomStrategy(Strategy):
     def _judge(self, new: Object, old: Any, errors: Errors) -> None:
         values.validate(new, self._structural, errors, old)
         validate_embedded(new, self._structural, errors)
-        self._rules.validate(new, None if old is values.ABSENT else old, errors)
+        self._rules.validate(new, old, errors)
 
 
 def _text(value: Any) -> str:
