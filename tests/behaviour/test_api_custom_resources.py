@@ -301,9 +301,9 @@ RULED = {
 }  # fmt: skip
 
 
-def ruled(name: str, **spec: Any) -> str:
+def ruled(object_name: str, **spec: Any) -> str:
     return json.dumps({"apiVersion": "stable.example.com/v1", "kind": "Ruled",
-                       "metadata": {"name": name}, "spec": spec})  # fmt: skip
+                       "metadata": {"name": object_name}, "spec": spec})  # fmt: skip
 
 
 def test_rules_of_the_schema_are_enforced_with_their_messages(api: Any) -> None:
