@@ -116,10 +116,6 @@ class InvalidAuthToken(AuthError):
     """The token is not of this store, or too old: authenticate again."""
 
 
-class AuthOldRevision(AuthError):
-    """Users or roles have changed since the token was given: authenticate again."""
-
-
 class InvalidAuthManagement(AuthError):
     """The root user and role cannot be taken away while authentication is required."""
 

@@ -74,7 +74,7 @@ def buckets(head: Sequence[Any]) -> dict[bytes, list[Item]]:
         LEASES: [(_NUMBER.pack(lease_id), _lease(lease_id, ttl)) for lease_id, ttl in leases],
         META: [(b"consistent_index", _NUMBER.pack(1)), *_compactions(compacted)],
         ROLES: [(name.encode(), _role(name, granted)) for name, granted in roles],
-        USERS: [(name.encode(), _user(name, *user)) for name, *user in users],
+        USERS: [(name.encode(), _user(name, hashed, held)) for name, hashed, held, _ in users],
     }
     return {name: sorted(items) for name, items in found.items()} | {name: [] for name in EMPTY}
 
@@ -168,7 +168,7 @@ def auth(settings: dict[bytes, bytes], users: Iterable[Item], roles: Iterable[It
         enabled,
         revision,
         secret,
-        [[_text(user.name), user.password, sorted(user.roles)] for user in found_users],
+        [[_text(user.name), user.password, sorted(user.roles), 0] for user in found_users],
         [[_text(role.name), [*map(_permission, role.keyPermission)]] for role in found_roles],
     ]
 

@@ -77,7 +77,6 @@ _TABLE: dict[type[StoreError], tuple[StatusCode, str]] = {
     ),
     errors.AuthNotEnabled: (StatusCode.FAILED_PRECONDITION, "authentication is not enabled"),
     errors.InvalidAuthToken: (StatusCode.UNAUTHENTICATED, "invalid auth token"),
-    errors.AuthOldRevision: (StatusCode.INVALID_ARGUMENT, "revision of auth store is old"),
     errors.InvalidAuthManagement: (StatusCode.INVALID_ARGUMENT, "invalid auth management"),
     errors.UnknownOutcome: (StatusCode.UNAVAILABLE, "request timed out"),
     errors.Unavailable: (StatusCode.UNAVAILABLE, "request timed out"),

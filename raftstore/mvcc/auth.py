@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raftstore.errors import (
-    AuthOldRevision,
     InvalidAuthManagement,
+    InvalidAuthToken,
     InvalidRequest,
     PermissionDenied,
     PermissionNotGranted,
@@ -36,10 +36,14 @@ PERMISSION_KINDS = ("read", "write", "readwrite")
 
 @dataclass
 class User:
-    """`password`: its hash; empty: this user cannot authenticate by password."""
+    """`password`: its hash; empty: this user cannot authenticate by password.
+
+    `since`: the auth revision at which it got this password; older tokens are of no use.
+    """
 
     password: bytes
     roles: set[str] = field(default_factory=set)
+    since: int = 0
 
 
 class Auth:
@@ -87,13 +91,17 @@ class Auth:
         """
         if not self.enabled:
             return
-        if 0 < revision < self.revision:
-            raise AuthOldRevision("users or roles have changed: authenticate again")
+        if revision > 0 and not self._is_current(user, revision):
+            raise InvalidAuthToken("the user is gone or has another password: authenticate again")
         if not user and not revision:
             raise UserEmpty("the request names no user")
         granted = self._permissions(user)
         if granted is not None and not all(covers(granted, need) for need in needs):
             raise PermissionDenied("the user's roles do not permit this")
+
+    def _is_current(self, user: str, revision: int) -> bool:
+        """Whether a token that was given at `revision` still counts: roles may have changed."""
+        return user in self._users and revision >= self._users[user].since
 
     def check_administrator(self, user: str, revision: int) -> None:
         if not self.enabled:
@@ -163,7 +171,7 @@ class Auth:
             raise UserEmpty("a user needs a name")
         if name in self._users:
             raise UserExists(f"there is a user {name!r}")
-        self._users[name] = User(password)
+        self._users[name] = User(password, since=self.revision + 1)
 
     def _user_delete(self, name: str) -> None:
         self._keep_root(name)
@@ -171,7 +179,8 @@ class Auth:
         del self._users[name]
 
     def _user_change_password(self, name: str, password: bytes) -> None:
-        self.user(name).password = password
+        user = self.user(name)
+        user.password, user.since = password, self.revision + 1
 
     def _user_grant_role(self, name: str, role: str) -> None:
         user = self.user(name)
@@ -215,13 +224,18 @@ class Auth:
     # ---- snapshots
 
     def dump(self) -> list[Any]:
-        users = [[name, u.password, sorted(u.roles)] for name, u in sorted(self._users.items())]
+        users = [
+            [name, user.password, sorted(user.roles), user.since]
+            for name, user in sorted(self._users.items())
+        ]
         roles = [[name, [*granted.values()]] for name, granted in sorted(self._roles.items())]
         return [self.enabled, self.revision, self.secret, users, roles]
 
     def load(self, dumped: list[Any]) -> None:
         self.enabled, self.revision, self.secret, users, roles = dumped
-        self._users = {name: User(password, set(granted)) for name, password, granted in users}
+        self._users = {
+            name: User(password, set(granted), since) for name, password, granted, since in users
+        }
         self._roles = {
             name: {(key, end): Permission(kind, key, end) for kind, key, end in granted}
             for name, granted in roles

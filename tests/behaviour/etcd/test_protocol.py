@@ -50,6 +50,11 @@ METHODS = {
     pb.LeaseGrantRequest: ("Lease/LeaseGrant", ""),
     pb.LeaseIdRequest: ("Lease/LeaseRevoke", ""),
     pb.AlarmRequest: ("Maintenance/Alarm", ""),
+    pb.AuthUserAddRequest: ("Auth/UserAdd", ""),
+    pb.AuthUserRoleRequest: ("Auth/UserGrantRole", ""),
+    pb.AuthUserChangePasswordRequest: ("Auth/UserChangePassword", ""),
+    pb.AuthRoleGrantPermissionRequest: ("Auth/RoleGrantPermission", ""),
+    pb.AuthenticateRequest: ("Auth/Authenticate", ""),
 }
 SHORT_QUIET_S, QUIET_S = 0.15, 0.4
 """Long enough for events that are there, and for those that etcd catches up in its next round."""
@@ -458,3 +463,83 @@ def test_events_beyond_the_size_of_a_message_come_in_fragments(both: tuple[Clien
             stream.close()
 
     alike(both, case)
+
+
+# ---- users; last, for nobody else can speak to the clusters meanwhile
+
+
+def grant(kind: int, key: bytes, range_end: bytes = b"") -> Any:
+    permission = pb.Permission(permType=kind, key=key, range_end=range_end)
+    return pb.AuthRoleGrantPermissionRequest(name="r", perm=permission)
+
+
+def prepare_users(client: Client) -> Answers:
+    """Users root, ann (of role r) and bob (of none)."""
+    user, role, name = pb.AuthUserAddRequest, pb.AuthUserRoleRequest, pb.AuthNameRequest
+    found = answers(client, pb.AuthenticateRequest(name="root", password="root"))
+    found += answers(client, *(user(name=n, password=n) for n in ("root", "ann", "bob", "")))
+    found += [client.tell("Auth/RoleAdd", name(name=n)) for n in ("r", "", "r")]
+    grants = grant(0, b"a", b"c"), grant(1, b"b", b"d"), grant(2, b"m"), grant(0, b"z", ALL_FROM)
+    found += answers(client, *grants, grant(2, b"m"), grant(0, b"y", b"x"))
+    given = [("ann", "r"), ("ann", "r"), ("root", "root"), ("root", "none"), ("none", "r")]
+    found += answers(client, *(role(user=u, role=r) for u, r in given))
+    found += answers(client, pb.LeaseGrantRequest(TTL=1000, ID=31), put(b"q", lease=31), put(b"b"))
+    return [*found, client.tell("Auth/RoleGet", name(name="r")), client.tell("Auth/AuthEnable")]
+
+
+def token(client: Client, user: str, password: str) -> str:
+    client.token = ""
+    found: str = client.ask(
+        "Auth/Authenticate", pb.AuthenticateRequest(name=user, password=password)
+    ).token
+    return found
+
+
+def test_users_do_what_their_roles_permit_as_long_as_their_password_stays(
+    both: tuple[Client, Client],
+) -> None:
+    name = pb.AuthNameRequest
+    requests = [
+        *(read(b"a", b"c"), read(b"a", b"d"), read(b"b"), read(b"m"), read(b"y", ALL_FROM)),
+        *(put(b"b", prev_kv=True), put(b"c", prev_kv=True), put(b"c"), put(b"a"), put(b"m")),
+        *(delete(b"b", b"d"), delete(b"b", b"d", prev_kv=True), delete(b"a", b"d")),
+        txn([put(b"b")], [read(b"a")], [pb.Compare(key=b"a")]),
+        *(txn([put(b"b")], [], [pb.Compare(key=b"q")]), txn([put(b"b"), read(b"c")])),
+        *(put(b"b", b"1", lease=31), put(b"b", ignore_value=True), put(b"m", b"1", lease=31)),
+        pb.LeaseGrantRequest(TTL=50, ID=32),
+        *(pb.LeaseIdRequest(ID=31), pb.LeaseIdRequest(ID=32), pb.CompactionRequest(revision=2)),
+    ]
+    asked = [
+        *(("UserList", None), ("UserGet", name(name="ann")), ("UserGet", name(name="bob"))),
+        *(("RoleGet", name(name="r")), ("RoleList", None), ("AuthDisable", None)),
+    ]
+
+    def case(client: Client) -> Answers:
+        found = prepare_users(client)
+        found += answers(client, read(b"a"), pb.AuthenticateRequest(name="ann", password="bob"))
+        found += answers(client, pb.AuthenticateRequest(name="none"))
+        for client.token in ("nonsense", "nonsense.12"):
+            found += answers(client, read(b"a"), put(b"a"))
+        tokens = {user: token(client, user, user) for user in ("root", "ann", "bob")}
+
+        def as_user(user: str, *requests: Any) -> Answers:
+            client.token = tokens[user]
+            return [user, *answers(client, *requests)]
+
+        found += as_user("ann", *requests) + [client.tell(f"Auth/{m}", r) for m, r in asked]
+        found += as_user("root", pb.AuthUserRoleRequest(user="bob", role="r"))
+        found += as_user("ann", read(b"b"), put(b"b")) + as_user("bob", read(b"b"), put(b"b"))
+        found += as_user("root", pb.AuthUserChangePasswordRequest(name="bob", password="new"))
+        found += as_user("bob", read(b"b"), put(b"b")) + as_user("ann", read(b"b"), put(b"b"))
+        found += [*as_user("root"), client.tell("Auth/UserDelete", name(name="ann"))]
+        found += as_user("ann", read(b"b"), put(b"b"))
+        tokens["bob"] = token(client, "bob", "new")
+        found += as_user("bob", read(b"b"))
+        found += [*as_user("root"), client.tell("Auth/RoleDelete", name(name="r"))]
+        found += as_user("bob", read(b"b")) + as_user("root")
+        found.append(client.tell("Auth/UserDelete", name(name="root")))
+        found.append(client.tell("Auth/AuthDisable"))
+        client.token = ""
+        return found + answers(client, read(b"b"))
+
+    assert "UNAUTHENTICATED: etcdserver: invalid auth token" in alike(both, case)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from raftstore import passwords, tokens, wire
 from raftstore.errors import (
-    AuthOldRevision,
     InvalidAuthManagement,
     InvalidAuthToken,
     InvalidRequest,
@@ -137,12 +136,19 @@ def test_only_root_changes_users_but_everybody_may_look_at_himself() -> None:
     run(body)
 
 
-def test_a_token_from_before_a_change_is_too_old() -> None:
+def test_a_token_outlives_changes_of_roles_and_ends_with_its_password() -> None:
     async def body(store: MemoryStore) -> None:
         revision = (await store.auth_status()).revision
         await _as(store, "ann", Range(b"r"), revision)
         await store.auth_change("role_add", "another")
-        with pytest.raises(AuthOldRevision):
+        await _as(store, "ann", Range(b"r"), revision)
+        await store.auth_change("user_change_password", "ann", b"new")
+        with pytest.raises(InvalidAuthToken):
+            await _as(store, "ann", Range(b"r"), revision)
+        revision = (await store.auth_status()).revision
+        await _as(store, "ann", Range(b"r"), revision)
+        await store.auth_change("user_delete", "ann")
+        with pytest.raises(InvalidAuthToken):
             await _as(store, "ann", Range(b"r"), revision)
 
     run(body)
