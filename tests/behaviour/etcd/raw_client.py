@@ -145,3 +145,50 @@ def shown(answer: Any) -> str:
     text = text_format.MessageToString(answer, as_one_line=True)
     text = re.sub(r"\b(cluster_id|member_id|raft_term): \d+ ?", "", text)
     return re.sub(r"(value|key): \"(.{30})[^\"]{100,}\"", r'\1: "\2..."', text).strip()
+
+
+# ---- requests, by what they are
+
+METHODS = {
+    pb.PutRequest: ("KV/Put", "request_put"),
+    pb.RangeRequest: ("KV/Range", "request_range"),
+    pb.DeleteRangeRequest: ("KV/DeleteRange", "request_delete_range"),
+    pb.TxnRequest: ("KV/Txn", "request_txn"),
+    pb.CompactionRequest: ("KV/Compact", ""),
+    pb.LeaseGrantRequest: ("Lease/LeaseGrant", ""),
+    pb.LeaseIdRequest: ("Lease/LeaseRevoke", ""),
+    pb.AlarmRequest: ("Maintenance/Alarm", ""),
+    pb.AuthUserAddRequest: ("Auth/UserAdd", ""),
+    pb.AuthUserRoleRequest: ("Auth/UserGrantRole", ""),
+    pb.AuthUserChangePasswordRequest: ("Auth/UserChangePassword", ""),
+    pb.AuthRoleGrantPermissionRequest: ("Auth/RoleGrantPermission", ""),
+    pb.AuthenticateRequest: ("Auth/Authenticate", ""),
+}
+
+
+def put(key: bytes, value: bytes = b"", **fields: Any) -> Any:
+    return pb.PutRequest(key=key, value=value, **fields)
+
+
+def read(key: bytes, range_end: bytes = b"", **fields: Any) -> Any:
+    return pb.RangeRequest(key=key, range_end=range_end, **fields)
+
+
+def delete(key: bytes, range_end: bytes = b"", **fields: Any) -> Any:
+    return pb.DeleteRangeRequest(key=key, range_end=range_end, **fields)
+
+
+def txn(success: Any = (), failure: Any = (), compare: Any = ()) -> Any:
+    def op(request: Any) -> Any:
+        return pb.RequestOp(**{METHODS[type(request)][1]: request})
+
+    return pb.TxnRequest(compare=compare, success=map(op, success), failure=map(op, failure))
+
+
+def answers(client: RawClient, *requests: Any) -> list[Any]:
+    return [client.tell(METHODS[type(request)][0], request) for request in requests]
+
+
+def revision(client: RawClient) -> int:
+    found: int = client.ask("KV/Range", read(b"x")).header.revision
+    return found

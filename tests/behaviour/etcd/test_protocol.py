@@ -35,27 +35,14 @@ def _beside(name: str) -> Any:
 
 
 clusters, raw = _beside("etcd_clusters"), _beside("raw_client")
+put, read, delete, txn = raw.put, raw.read, raw.delete, raw.txn
+METHODS, answers, revision = raw.METHODS, raw.answers, raw.revision
 pytestmark = pytest.mark.skipif(
     not (shutil.which("etcd") and shutil.which("etcdctl")),
     reason="needs etcd and etcdctl (Debian's etcd-server and etcd-client)",
 )
 Client = Any
 Answers = list[Any]
-METHODS = {
-    pb.PutRequest: ("KV/Put", "request_put"),
-    pb.RangeRequest: ("KV/Range", "request_range"),
-    pb.DeleteRangeRequest: ("KV/DeleteRange", "request_delete_range"),
-    pb.TxnRequest: ("KV/Txn", "request_txn"),
-    pb.CompactionRequest: ("KV/Compact", ""),
-    pb.LeaseGrantRequest: ("Lease/LeaseGrant", ""),
-    pb.LeaseIdRequest: ("Lease/LeaseRevoke", ""),
-    pb.AlarmRequest: ("Maintenance/Alarm", ""),
-    pb.AuthUserAddRequest: ("Auth/UserAdd", ""),
-    pb.AuthUserRoleRequest: ("Auth/UserGrantRole", ""),
-    pb.AuthUserChangePasswordRequest: ("Auth/UserChangePassword", ""),
-    pb.AuthRoleGrantPermissionRequest: ("Auth/RoleGrantPermission", ""),
-    pb.AuthenticateRequest: ("Auth/Authenticate", ""),
-}
 SHORT_QUIET_S, QUIET_S = 0.15, 0.4
 """Long enough for events that are there, and for those that etcd catches up in its next round."""
 
@@ -85,34 +72,6 @@ def alike(both: tuple[Client, Client], case: Callable[[Client], Answers]) -> Ans
     differing = [pair for pair in zip(ours, etcd, strict=True) if pair[0] != pair[1]]
     assert differing == []
     return ours
-
-
-def put(key: bytes, value: bytes = b"", **fields: Any) -> Any:
-    return pb.PutRequest(key=key, value=value, **fields)
-
-
-def read(key: bytes, range_end: bytes = b"", **fields: Any) -> Any:
-    return pb.RangeRequest(key=key, range_end=range_end, **fields)
-
-
-def delete(key: bytes, range_end: bytes = b"", **fields: Any) -> Any:
-    return pb.DeleteRangeRequest(key=key, range_end=range_end, **fields)
-
-
-def txn(success: Any = (), failure: Any = (), compare: Any = ()) -> Any:
-    def op(request: Any) -> Any:
-        return pb.RequestOp(**{METHODS[type(request)][1]: request})
-
-    return pb.TxnRequest(compare=compare, success=map(op, success), failure=map(op, failure))
-
-
-def answers(client: Client, *requests: Any) -> Answers:
-    return [client.tell(METHODS[type(request)][0], request) for request in requests]
-
-
-def revision(client: Client) -> int:
-    found: int = client.ask("KV/Range", read(b"x")).header.revision
-    return found
 
 
 def test_ranges_sort_bound_and_limit(both: tuple[Client, Client]) -> None:
