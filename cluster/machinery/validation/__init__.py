@@ -14,16 +14,26 @@ from collections.abc import Callable
 
 from cluster.machinery.status import Cause
 from cluster.machinery.validation import (
+    autoscaling,
+    batch,
+    certificates,
     configmaps,
+    devices,
     endpoints,
     events,
     leases,
     metadata,
     namespaces,
+    networking,
     nodes,
     pods,
+    policy,
+    rbac,
+    registration,
     secrets,
     services,
+    storage,
+    templates,
     workloads,
 )
 from cluster.machinery.validation.field import Errors, Object
@@ -32,6 +42,10 @@ __all__ = ["Cause", "validate_create", "validate_update"]
 
 Create = Callable[[Object, Errors], None]
 Update = Callable[[Object, Object, Errors], None]
+
+_STORAGE, _NETWORKING = "storage.k8s.io/v1", "networking.k8s.io/v1"
+_RBAC, _DEVICES = "rbac.authorization.k8s.io/v1", "resource.k8s.io/v1"
+_ADMISSION, _FLOW = "admissionregistration.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1"
 
 _CREATE: dict[tuple[str, str], Create] = {
     ("v1", "Pod"): pods.validate,
@@ -49,9 +63,52 @@ _CREATE: dict[tuple[str, str], Create] = {
     ("apps/v1", "ReplicaSet"): workloads.validate_replica_set,
     ("apps/v1", "StatefulSet"): workloads.validate_stateful_set,
     ("apps/v1", "DaemonSet"): workloads.validate_daemon_set,
-    ("batch/v1", "Job"): workloads.validate_job,
-    ("batch/v1", "CronJob"): workloads.validate_cron_job,
+    ("batch/v1", "Job"): batch.validate_job,
+    ("batch/v1", "CronJob"): batch.validate_cron_job,
+    ("v1", "PodTemplate"): templates.validate_pod_template,
+    ("v1", "PersistentVolume"): storage.validate_volume,
+    ("v1", "PersistentVolumeClaim"): storage.validate_claim,
+    (_STORAGE, "StorageClass"): storage.validate_class,
+    (_STORAGE, "CSIDriver"): storage.validate_driver,
+    (_STORAGE, "CSINode"): storage.validate_csi_node,
+    (_STORAGE, "CSIStorageCapacity"): storage.validate_capacity,
+    (_STORAGE, "VolumeAttachment"): storage.validate_attachment,
+    (_STORAGE, "VolumeAttributesClass"): storage.validate_attributes_class,
+    ("policy/v1", "PodDisruptionBudget"): policy.validate_budget,
+    ("v1", "LimitRange"): policy.validate_limit_range,
+    ("v1", "ResourceQuota"): policy.validate_quota,
+    ("scheduling.k8s.io/v1", "PriorityClass"): policy.validate_priority_class,
+    ("node.k8s.io/v1", "RuntimeClass"): policy.validate_runtime_class,
+    ("autoscaling/v1", "HorizontalPodAutoscaler"): autoscaling.validate,
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): autoscaling.validate,
+    (_NETWORKING, "Ingress"): networking.validate_ingress,
+    (_NETWORKING, "IngressClass"): networking.validate_ingress_class,
+    (_NETWORKING, "NetworkPolicy"): networking.validate_network_policy,
+    (_NETWORKING, "IPAddress"): networking.validate_ip_address,
+    (_NETWORKING, "ServiceCIDR"): networking.validate_service_cidr,
+    (_RBAC, "Role"): rbac.validate_role,
+    (_RBAC, "ClusterRole"): rbac.validate_cluster_role,
+    (_RBAC, "RoleBinding"): rbac.validate_role_binding,
+    (_RBAC, "ClusterRoleBinding"): rbac.validate_cluster_role_binding,
+    (_ADMISSION, "MutatingWebhookConfiguration"): registration.validate_webhooks,
+    (_ADMISSION, "ValidatingWebhookConfiguration"): registration.validate_webhooks,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): registration.validate_admission_policy,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): (
+        registration.validate_admission_policy_binding
+    ),
+    ("apiregistration.k8s.io/v1", "APIService"): registration.validate_api_service,
+    (_FLOW, "FlowSchema"): registration.validate_flow_schema,
+    (_FLOW, "PriorityLevelConfiguration"): registration.validate_priority_level,
+    ("certificates.k8s.io/v1", "CertificateSigningRequest"): certificates.validate,
+    (_DEVICES, "DeviceClass"): devices.validate_class,
+    (_DEVICES, "ResourceClaim"): devices.validate_claim,
+    (_DEVICES, "ResourceClaimTemplate"): devices.validate_claim_template,
+    (_DEVICES, "ResourceSlice"): devices.validate_slice,
 }
+_NEW: dict[tuple[str, str], Create] = {
+    (_NETWORKING, "Ingress"): networking.validate_new_ingress,
+}
+"""Where a new object is held to more than a changed one."""
 _UPDATE: dict[tuple[str, str], Update] = {
     ("v1", "Service"): services.validate_update,
     ("v1", "ConfigMap"): configmaps.validate_update,
@@ -63,7 +120,26 @@ _UPDATE: dict[tuple[str, str], Update] = {
     ("apps/v1", "ReplicaSet"): workloads.validate_selector_update,
     ("apps/v1", "DaemonSet"): workloads.validate_selector_update,
     ("apps/v1", "StatefulSet"): workloads.validate_stateful_set_update,
-    ("batch/v1", "Job"): workloads.validate_job_update,
+    ("batch/v1", "Job"): batch.validate_job_update,
+    ("v1", "PersistentVolume"): storage.validate_volume_update,
+    ("v1", "PersistentVolumeClaim"): storage.validate_claim_update,
+    (_STORAGE, "StorageClass"): storage.validate_class_update,
+    (_STORAGE, "CSIDriver"): storage.validate_driver_update,
+    (_STORAGE, "CSIStorageCapacity"): storage.validate_capacity_update,
+    (_STORAGE, "VolumeAttachment"): storage.validate_attachment_update,
+    (_STORAGE, "VolumeAttributesClass"): storage.validate_attributes_class_update,
+    ("v1", "ResourceQuota"): policy.validate_quota_update,
+    ("scheduling.k8s.io/v1", "PriorityClass"): policy.validate_priority_class_update,
+    ("node.k8s.io/v1", "RuntimeClass"): policy.validate_runtime_class_update,
+    (_NETWORKING, "IngressClass"): networking.validate_ingress_class_update,
+    (_NETWORKING, "IPAddress"): networking.validate_ip_address_update,
+    (_NETWORKING, "ServiceCIDR"): networking.validate_service_cidr_update,
+    (_RBAC, "RoleBinding"): rbac.validate_binding_update,
+    (_RBAC, "ClusterRoleBinding"): rbac.validate_binding_update,
+    ("certificates.k8s.io/v1", "CertificateSigningRequest"): certificates.validate_update,
+    (_DEVICES, "ResourceClaim"): devices.validate_fixed_spec,
+    (_DEVICES, "ResourceClaimTemplate"): devices.validate_fixed_spec,
+    (_DEVICES, "ResourceSlice"): devices.validate_slice_update,
 }
 
 
@@ -75,7 +151,7 @@ def validate_create(obj: Object) -> list[Cause]:
     """Every reason why the object may not be created; none: it may."""
     errors = Errors()
     metadata.validate(obj, errors)
-    rule = _CREATE.get(_kind(obj))
+    rule = _NEW.get(_kind(obj)) or _CREATE.get(_kind(obj))
     if rule is not None:
         rule(obj, errors)
     return errors

@@ -17,6 +17,8 @@ _NAME_FORMATS: dict[str, Callable[[str], list[str]]] = {
     "ClusterRole": formats.path_segment,
     "ClusterRoleBinding": formats.path_segment,
     "StatefulSet": formats.label,
+    "APIService": formats.path_segment,
+    "IPAddress": formats.path_segment,
 }
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _MAX_NAME = {"CronJob": 52}

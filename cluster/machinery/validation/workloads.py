@@ -1,38 +1,27 @@
-"""Deployments, replica sets, stateful sets, daemon sets, jobs and cron jobs."""
+"""Deployments, replica sets, replication controllers, stateful sets and daemon sets."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from cluster.machinery import intstr
 from cluster.machinery import selectors as matching
 from cluster.machinery.errors import BadRequest
-from cluster.machinery.validation import formats, metadata, pods, selectors
+from cluster.machinery.validation import formats, metadata, selectors, templates
 from cluster.machinery.validation.field import Errors, Object
-
-_FIELD = r"(\*|\?|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?"
-_SCHEDULE = re.compile(
-    rf"(TZ=\S+ |CRON_TZ=\S+ )?\s*{_FIELD}(,{_FIELD})*(\s+{_FIELD}(,{_FIELD})*){{4}}\s*"
-)
-_MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 
 
 def _spec(obj: Object) -> Object:
     return obj.get("spec") or {}
 
 
-def _template(spec: Object, errors: Errors, restart: tuple[str, ...] = ("Always",)) -> None:
-    template = spec.get("template") or {}
-    meta = template.get("metadata") or {}
-    if meta.get("labels"):
-        metadata.labels(meta["labels"], "spec.template.metadata.labels", errors)
-    if meta.get("annotations"):
-        metadata.annotation_map(meta["annotations"], "spec.template.metadata.annotations", errors)
-    pod = template.get("spec") or {}
-    pods.validate_spec(pod, "spec.template.spec", errors)
-    if pod.get("restartPolicy") not in restart:
-        errors.not_supported("spec.template.spec.restartPolicy", pod.get("restartPolicy"), restart)
+def _template(spec: Object, errors: Errors) -> None:
+    """Pods of workloads always start again."""
+    pod = templates.validate(spec, errors)
+    if pod.get("restartPolicy") != "Always":
+        errors.not_supported(
+            "spec.template.spec.restartPolicy", pod.get("restartPolicy"), ("Always",)
+        )
 
 
 def _selector(spec: Object, kind: str, errors: Errors) -> None:
@@ -144,16 +133,47 @@ def validate_replication_controller(obj: Object, errors: Errors) -> None:
 def validate_stateful_set(obj: Object, errors: Errors) -> None:
     """Selector, template and policies."""
     spec = _spec(obj)
-    policies = ("OrderedReady", "Parallel")
-    errors.one_of("spec.podManagementPolicy", spec.get("podManagementPolicy"), policies)
-    strategy = (spec.get("updateStrategy") or {}).get("type")
-    errors.one_of("spec.updateStrategy", strategy, ("RollingUpdate", "OnDelete"))
-    errors.not_negative("spec.replicas", spec.get("replicas"))
+    policy = spec.get("podManagementPolicy")
+    if not policy:
+        errors.required("spec.podManagementPolicy")
+    elif policy not in ("OrderedReady", "Parallel"):
+        detail = "must be 'OrderedReady' or 'Parallel'"
+        errors.invalid("spec.podManagementPolicy", policy, detail)
+    _stateful_strategy(spec.get("updateStrategy") or {}, errors)
+    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+    for name in ("whenDeleted", "whenScaled"):
+        if retention.get(name) not in (None, "Delete", "Retain"):
+            path = f"spec.persistentVolumeClaimRetentionPolicy.{name}"
+            errors.not_supported(path, retention[name], ("Delete", "Retain"))
+    for name in ("replicas", "minReadySeconds", "revisionHistoryLimit"):
+        errors.not_negative(f"spec.{name}", spec.get(name))
+    errors.not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
     _selector(spec, "statefulset", errors)
     claims = [{"name": (c.get("metadata") or {}).get("name"), "persistentVolumeClaim": {
         "claimName": "x"}} for c in spec.get("volumeClaimTemplates") or ()]  # fmt: skip
     _template(_with_volumes(spec, claims), errors)
     _no_deadline(spec, "StatefulSet", errors)
+
+
+def _stateful_strategy(strategy: Object, errors: Errors) -> None:
+    type_, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    path = "spec.updateStrategy"
+    if not type_:
+        errors.required(path)
+    elif type_ == "OnDelete":
+        if rolling is not None:
+            detail = "only allowed for updateStrategy 'RollingUpdate'"
+            errors.invalid(f"{path}.rollingUpdate", rolling, detail)
+    elif type_ == "RollingUpdate":
+        errors.not_negative(f"{path}.rollingUpdate.partition", (rolling or {}).get("partition"))
+        most = (rolling or {}).get("maxUnavailable")
+        if most is not None:
+            place = f"{path}.rollingUpdate.maxUnavailable"
+            errors.all_invalid(place, most, formats.percent_or_count(most))
+            if _number(most) == 0:
+                errors.invalid(place, most, "cannot be 0")
+    else:
+        errors.invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")
 
 
 def _with_volumes(spec: Object, claims: list[Object]) -> Object:
@@ -193,43 +213,6 @@ def _daemon_rolling(rolling: Object, errors: Errors) -> None:
         errors.required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
-def validate_job(obj: Object, errors: Errors) -> None:
-    """Numbers and the template."""
-    spec = _spec(obj)
-    for name in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
-                 "ttlSecondsAfterFinished"):  # fmt: skip
-        errors.not_negative(f"spec.{name}", spec.get(name))
-    modes = ("NonIndexed", "Indexed")
-    if spec.get("completionMode") and spec["completionMode"] not in modes:
-        errors.not_supported("spec.completionMode", spec["completionMode"], modes)
-    if spec.get("completionMode") == "Indexed" and spec.get("completions") is None:
-        errors.required("spec.completions", "when completion mode is Indexed")
-    _template(spec, errors, ("OnFailure", "Never"))
-
-
-def validate_cron_job(obj: Object, errors: Errors) -> None:
-    """Schedule, policy and the jobs' template."""
-    spec = _spec(obj)
-    schedule = spec.get("schedule")
-    if not schedule:
-        errors.required("spec.schedule")
-    elif not _is_schedule(schedule):
-        errors.invalid("spec.schedule", schedule, "expected exactly 5 fields of a cron schedule")
-    policies = ("Allow", "Forbid", "Replace")
-    errors.one_of("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), policies)
-    for name in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-        errors.not_negative(f"spec.{name}", spec.get(name))
-    inner = Errors()
-    _template((spec.get("jobTemplate") or {}).get("spec") or {}, inner, ("OnFailure", "Never"))
-    for cause in inner:
-        path = "spec.jobTemplate." + cause.field
-        errors.append(type(cause)(cause.reason, cause.message, path))
-
-
-def _is_schedule(text: str) -> bool:
-    return text in _MACROS or text.startswith("@every ") or _SCHEDULE.fullmatch(text) is not None
-
-
 # --- updates ---
 
 
@@ -255,11 +238,3 @@ def validate_stateful_set_update(new: Object, old: Object, errors: Errors) -> No
             "'template', 'updateStrategy', 'revisionHistoryLimit', "
             "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
         )
-
-
-def validate_job_update(new: Object, old: Object, errors: Errors) -> None:
-    """A job's selector and template stay, except while it is suspended."""
-    for path in ("spec.selector", "spec.completionMode", "spec.podFailurePolicy"):
-        metadata.immutable(new, old, path, errors)
-    if not _spec(old).get("suspend"):
-        metadata.immutable(new, old, "spec.template", errors)
