@@ -60,8 +60,14 @@ def replace_member(name: str, member: str, wait: float) -> None:
             hint = "`raykube status` shows whether the supervisor runs"
             raise CommandError(str(error), hint=hint) from error
 
+    def is_broken() -> bool:
+        return "replace-member" in discovery.read(shape.folder).get(member, {}).get("detail", "")
+
     async def work(client: StoreClient) -> bool:
-        return await Replacement(client, member, places[member], configure, progress, wait).run()
+        place = places[member]
+        return await Replacement(
+            client, member, place, configure, progress, wait, is_broken=is_broken
+        ).run()
 
     if store_client.run(shape, work):
         click.echo(f"{member} is in sync again and votes")
@@ -87,6 +93,8 @@ class Replacement:
     progress: Progress
     wait_s: float
     silent_s: float = SILENT_S
+    is_broken: Callable[[], bool] = lambda: False
+    """Whether the member says itself that it has to be replaced."""
 
     async def run(self) -> bool:
         """Whether there was anything to do. Raises CommandError, StoreError."""
@@ -161,7 +169,7 @@ class Replacement:
         with self.progress.step(f"Asking {self.name} how it is"):
             deadline_s = time.monotonic() + self.silent_s
             while not self._answers(await self._status(), found):
-                if time.monotonic() > deadline_s:
+                if self.is_broken() or time.monotonic() > deadline_s:
                     return False
                 await self._pause()
         return True

@@ -235,7 +235,9 @@ class RaftNode:
             return
         try:
             self._work()
-        except (SafetyViolation, OSError, CorruptSnapshot) as error:
+        except CorruptSnapshot as error:
+            self._fail(CorruptSnapshot(f"{error}. {REPLACE} {self._name}"))
+        except (SafetyViolation, OSError) as error:
             self._fail(error)
 
     def _work(self) -> None:
