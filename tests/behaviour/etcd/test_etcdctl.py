@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -209,6 +210,68 @@ def test_leadership_moves_to_the_member_that_is_named(both: tuple[Ctl, Ctl]) -> 
         statuses = json.loads(ctl("endpoint", "status", "-w", "json").out)
         assert target in [entry["Status"]["leader"] for entry in statuses]
         assert ctl("move-leader", "1234567").code != 0
+
+
+def now(ctl: Ctl) -> int:
+    found: int = json.loads(ctl("get", "none", "-w", "json").out)["header"]["revision"]
+    return found
+
+
+def test_watches_are_asked_for_interactively_and_run_commands(both: tuple[Ctl, Ctl]) -> None:
+    def case(ctl: Ctl) -> list[str]:
+        start = now(ctl) + 1
+        script("put i/1 a", "put i/2 b", "del i/1", "put i/3 c")(ctl)
+        process = ctl.start("watch", "-i")
+        try:
+            for line in ("i/1", "i/ --prefix --prev-kv", "i/2 i/3"):
+                process.stdin.write(f"watch {line} --rev={start}\n")
+                process.stdin.flush()
+            asked = sorted(alike(process.stdout.readline()) for _ in range(6 + 14 + 3))
+        finally:
+            process.kill()
+            process.communicate()
+        shell = ["sh", "-c", "env | grep ^ETCD_WATCH | sort"]
+        ran = lines_of(ctl, "watch", "i/3", f"--rev={start}", "--", *shell, number=4)
+        assert "" not in (*asked, *ran)
+        return [*asked, *ran]
+
+    etcd, ours = map(case, both)
+    assert ours == etcd
+
+
+def test_commands_run_under_a_lock(both: tuple[Ctl, Ctl]) -> None:
+    def case(ctl: Ctl) -> list[Any]:
+        held = ctl("lock", "name", "--", "sh", "-c", "echo held; exit 3")
+        env = ctl("lock", "name", "--ttl=5", "--", "sh", "-c", 'test -n "$ETCD_LOCK_KEY"')
+        return [held.code, held.out, held.error, env.code, ctl("get", "name", "--prefix").out]
+
+    etcd, ours = map(case, both)
+    assert ours == etcd
+
+
+def test_a_mirror_follows_its_source(both: tuple[Ctl, Ctl]) -> None:
+    for ctl in both:
+        script("put mm/1 a", "put mm/2 b")(ctl)
+        files = [f"--dest-{n}={ctl.tls[f]}" for n, f in (("cacert", "ca"), ("cert", "cert"))]
+        process = ctl.start(
+            *("make-mirror", "--prefix=mm/", "--dest-prefix=copy/", *files),
+            *(f"--dest-key={ctl.tls['key']}", "--dest-insecure-transport=false"),
+            f"https://{ctl.endpoints[0]}",
+        )
+        try:
+            wait_for(ctl, "copy/1\na\ncopy/2\nb\n")
+            script("put mm/3 c", "del mm/1", "put mm/2 d")(ctl)
+            wait_for(ctl, "copy/2\nd\ncopy/3\nc\n")
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def wait_for(ctl: Ctl, expected: str) -> None:
+    deadline_s = time.monotonic() + clusters.PATIENCE_S
+    while (found := ctl("get", "copy/", "--prefix").out) != expected:
+        assert time.monotonic() < deadline_s, found
+        time.sleep(0.1)
 
 
 def test_users_and_roles_are_those_of_etcd(both: tuple[Ctl, Ctl]) -> None:

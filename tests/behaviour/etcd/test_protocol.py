@@ -1,9 +1,6 @@
 """What etcdctl cannot show: the same messages to a real etcd and to ours get the same answers.
 
-Not compared, because we differ on purpose: a request that a real etcd 3.4 answers by crashing (an
-unknown sort target), a key that changes twice in one revision (possible in etcd through nested
-transactions), a limit with a sort target but no order (etcd then sorts only the first keys), and a
-write together with a read of the future (the members of a real etcd differ afterwards).
+Where we differ on purpose (docs/decisions/005) nothing is compared.
 """
 
 from __future__ import annotations
@@ -274,8 +271,7 @@ def test_alarms_and_what_they_refuse(both: tuple[Client, Client]) -> None:
 def shown(stream: Any, quiet_s: float = QUIET_S) -> list[str]:
     """All that comes until nothing does for a while, event by event, in order per watch.
 
-    How many events share a response is not compared, nor the head of responses with events: we
-    tell how far the events go, etcd the revision of now.
+    Neither how many share a response is compared nor its head (docs/decisions/005).
     """
     lines = []
     for answer in stream.until_quiet(quiet_s):
@@ -397,8 +393,6 @@ def test_progress_is_told_when_asked_for(both: tuple[Client, Client]) -> None:
 
 
 def test_events_beyond_the_size_of_a_message_come_in_fragments(both: tuple[Client, Client]) -> None:
-    """A response of ours holds one revision at least, so only its fragments are compared."""
-
     def case(client: Client) -> Answers:
         large = [txn([put(b"f/%d" % key, b"x" * 700_000) for key in range(2)]) for _ in range(3)]
         assert len(answers(client, *large)) == 3
