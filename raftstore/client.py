@@ -8,7 +8,7 @@ connection is executed once (see `mvcc.sessions`). What stays unknown when time 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -99,6 +99,7 @@ class StoreClient(StoreCalls):
         if self._session is not None and connection is not None:
             close = [self._session.client, 0, 0, wire.pack([Kind.SESSION_CLOSE])]
             connection.post("write", close)
+            connection.flush()
         await self._connector.stop()
         self._connector = None
 
@@ -227,12 +228,8 @@ class StoreClient(StoreCalls):
 
     async def _repeat(self, method: str, arguments: Sequence[Any]) -> Any:
         """A request that may be executed any number of times."""
-
-        async def once(connection: ServerConnection) -> Any:
-            return await connection.request(method, arguments)
-
         try:
-            return await self._until_answered(once)
+            return await self._until_answered(method, lambda: arguments)
         except UnknownOutcome as error:
             raise Unavailable("no answer in time") from error
 
@@ -241,31 +238,22 @@ class StoreClient(StoreCalls):
         packed = wire.pack(operation)
         async with self._in_flight:
             while True:
-                session = await self._open_session()
-                sequence = session.begin()
+                session = self._session or await self._open_session()
                 try:
-                    return await self._write_in(session, sequence, packed)
-                except _Restart:
+                    return await self._write_in(session, packed)
+                except SessionExpired:
                     if self._session is session:
                         self._session = None
-                finally:
-                    session.end(sequence)
 
-    async def _write_in(self, session: _Session, sequence: int, packed: bytes) -> Any:
-        attempts = 0
-
-        async def once(connection: ServerConnection) -> Any:
-            nonlocal attempts
-            attempts += 1
-            arguments = [session.client, sequence, session.floor, packed]
-            return await connection.request("write", arguments)
-
+    async def _write_in(self, session: _Session, packed: bytes) -> Any:
+        """Raises SessionExpired if the write was surely not executed, and may be in another."""
+        sequence = session.begin()
         try:
-            return await self._until_answered(once)
-        except SessionExpired as error:
-            if attempts == 1:
-                raise _Restart from error
-            raise UnknownOutcome("the session expired while a write was repeated") from error
+            return await self._until_answered(
+                "write", lambda: (session.client, sequence, session.floor, packed)
+            )
+        finally:
+            session.end(sequence)
 
     async def _open_session(self) -> _Session:
         async with self._opening:
@@ -276,14 +264,14 @@ class StoreClient(StoreCalls):
                 self._session = _Session(client)
             return self._session
 
-    async def _until_answered(self, once: Callable[[ServerConnection], Awaitable[Any]]) -> Any:
+    async def _until_answered(self, method: str, arguments: Callable[[], Sequence[Any]]) -> Any:
         """Repeat over connections until answered. Raises UnknownOutcome if it was ever sent."""
         deadline_s = self._seams.clock.now() + self._timeout_s
         maybe_applied = False
         while True:
             try:
                 connection = await self._connection(deadline_s)
-                return await bounded(self._seams, once(connection), deadline_s)
+                return await connection.request(method, arguments(), deadline_s)
             except NotLeader as error:
                 self._redirect(connection, error.address)
             except UnknownOutcome:
@@ -292,6 +280,10 @@ class StoreClient(StoreCalls):
                 maybe_applied = maybe_applied or error.sent
             except TimeoutError:
                 raise UnknownOutcome("no answer in time") from None
+            except SessionExpired:
+                if maybe_applied:
+                    raise UnknownOutcome("the session expired while it was repeated") from None
+                raise
             except Unavailable:
                 if maybe_applied:
                     raise UnknownOutcome("no answer in time") from None
@@ -315,7 +307,3 @@ class StoreClient(StoreCalls):
     def _redirect(self, connection: ServerConnection, address: str) -> None:
         if self._connector is not None:
             self._connector.leave(connection, address)
-
-
-class _Restart(Exception):
-    """The session is gone and the write was surely not executed: take a new session."""

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any
 
-from actors.seams import Seams
+from actors.seams import Clock, Seams
+from actors.seams.clock import TimerHandle
 from raftstore import wire
 from raftstore.errors import InvalidRequest, NotLeader, StoreError
 from raftstore.framing import FrameProtocol
@@ -22,6 +23,7 @@ CONNECT_TIMEOUT_S = 2.0
 STAGGER_S = 0.25
 """How long a member may take to answer before the next one is asked as well (RFC 8305, 5)."""
 BACK_OFF_S = (0.02, 0.5)
+NEVER_S = float("inf")
 _logger = logging.getLogger(__name__)
 
 
@@ -54,25 +56,53 @@ class ServerConnection(FrameProtocol):
 
     max_frame_bytes = (1 << 32) - 1
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
+        self._clock = clock
         self._next_id = 0
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Any], float]] = {}
         self._streams: dict[int, _Stream] = {}
+        self._timer: TimerHandle | None = None
+        self._timer_due_s = NEVER_S
         self.lost = asyncio.Event()
         self.nudge = asyncio.Event()
         """Wakes whoever looks after this connection: it was lost, left, or is due for a ping."""
 
-    async def request(self, method: str, arguments: Sequence[Any]) -> Any:
-        """Send and await the answer. Raises what the member raised, or ConnectionLost."""
-        if self.lost.is_set() or self.transport is None:
+    async def request(
+        self, method: str, arguments: Sequence[Any], deadline_s: float = NEVER_S
+    ) -> Any:
+        """Send and await the answer.
+
+        Raises what the member raised, ConnectionLost, or TimeoutError after `deadline_s`.
+        """
+        if self.transport is None or self.transport.is_closing():
             raise ConnectionLost(sent=False)
         request_id = self.post(method, arguments)
-        future = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = future, deadline_s
+        if deadline_s < self._timer_due_s:
+            self._arm(deadline_s)
         try:
             return wire.answer(await future)
         finally:
             self._waiting.pop(request_id, None)
+
+    def _arm(self, due_s: float) -> None:
+        """One timer serves all requests: most are answered long before it fires."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due_s = due_s
+        self._timer = self._clock.call_later(due_s - self._clock.now(), self._expire)
+
+    def _expire(self) -> None:
+        now_s = self._clock.now()
+        for future, deadline_s in self._waiting.values():
+            if deadline_s <= now_s and not future.done():
+                future.set_exception(TimeoutError())
+        left_s = [deadline_s for _, deadline_s in self._waiting.values() if deadline_s > now_s]
+        self._timer, self._timer_due_s = None, NEVER_S
+        if (due_s := min(left_s, default=NEVER_S)) < NEVER_S:
+            self._arm(due_s)
 
     def post(self, method: str, arguments: Sequence[Any]) -> int:
         """Send without awaiting; the request's id."""
@@ -98,21 +128,22 @@ class ServerConnection(FrameProtocol):
 
     def received(self, message: Any) -> None:
         try:
-            request_id, *answer = message
+            request_id, succeeded, value = message
         except (TypeError, ValueError) as error:
             raise InvalidRequest("malformed answer") from error
-        stream = self._streams.get(request_id)
-        if stream is not None:
-            stream.add(answer)
-            return
-        future = self._waiting.get(request_id)
-        if future is not None and not future.done():
-            future.set_result(answer)
+        waiting = self._waiting.get(request_id)
+        if waiting is not None:
+            if not waiting[0].done():
+                waiting[0].set_result((succeeded, value))
+        elif (stream := self._streams.get(request_id)) is not None:
+            stream.add((succeeded, value))
 
     def closed(self, error: Exception | None) -> None:
         self.lost.set()
         self.nudge.set()
-        for future in self._waiting.values():
+        if self._timer is not None:
+            self._timer.cancel()
+        for future, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionLost(sent=True))
         for stream in self._streams.values():
@@ -124,7 +155,7 @@ async def dial(seams: Seams, endpoint: str, context: ssl.SSLContext | None) -> S
     host, port = split_address(endpoint)
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
         _, connection = await seams.network.connect(
-            host, port, ServerConnection, tls=context, server_name=host
+            host, port, lambda: ServerConnection(seams.clock), tls=context, server_name=host
         )
     assert isinstance(connection, ServerConnection)
     return connection

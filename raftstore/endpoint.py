@@ -65,13 +65,13 @@ class MemberClient:
         deadline_s = self._seams.clock.now() + self._timeout_s
         async with self._in_flight:
             try:
-                return await bounded(self._seams, self._once(method, arguments), deadline_s)
+                connection = await bounded(self._seams, self._connected(), deadline_s)
+                return await connection.request(method, arguments, deadline_s)
             except (OSError, TimeoutError, ConnectionLost) as error:
                 raise Unavailable(f"no answer from {self.endpoint}") from error
 
-    async def _once(self, method: str, arguments: Sequence[Any]) -> Any:
+    async def _connected(self) -> ServerConnection:
         async with self._connecting:
             if self._connection is None or self._connection.lost.is_set():
                 self._connection = await dial(self._seams, self.endpoint, self._tls)
-            connection = self._connection
-        return await connection.request(method, arguments)
+            return self._connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator
 from typing import Any, cast
 
 from raftstore import wire
@@ -14,22 +13,19 @@ MAX_FRAME_BYTES = 64 << 20
 _LENGTH = struct.Struct(">I")
 
 
-def frame(message: Any) -> bytes:
-    return frame_packed(wire.pack(message))
-
-
-def frame_packed(packed: bytes) -> bytes:
-    return _LENGTH.pack(len(packed)) + packed
-
-
 class FrameProtocol(asyncio.Protocol):
-    """Splits a stream into messages. What breaks the rules loses its connection."""
+    """Splits a stream into messages. What breaks the rules loses its connection.
+
+    What is sent in one turn of the loop is written at its end, at once: a system call for each of
+    a thousand small answers would cost more than the answers.
+    """
 
     max_frame_bytes = MAX_FRAME_BYTES
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._unwritten: list[bytes] = []
         self.writable = True
 
     # ---- for subclasses
@@ -53,8 +49,16 @@ class FrameProtocol(asyncio.Protocol):
         self.send_packed(wire.pack(message))
 
     def send_packed(self, packed: bytes) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(frame_packed(packed))
+        unwritten = self._unwritten
+        if not unwritten:
+            asyncio.get_running_loop().call_soon(self.flush)
+        unwritten += (_LENGTH.pack(len(packed)), packed)
+
+    def flush(self) -> None:
+        """Write what was sent in this turn now."""
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(b"".join(unwritten))
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -77,23 +81,27 @@ class FrameProtocol(asyncio.Protocol):
         self.writable = True
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
         try:
-            for message in self._messages():
-                self.received(message)
+            if self._buffer:
+                self._buffer += data
+                del self._buffer[: self._split(self._buffer)]
+            else:
+                self._buffer += memoryview(data)[self._split(data) :]
             self.flushed()
         except InvalidRequest:
             self.abort()
 
-    def _messages(self) -> Iterator[Any]:
-        offset, buffer = 0, self._buffer
-        while len(buffer) - offset >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(buffer, offset)
-            if size > self.max_frame_bytes:
-                raise InvalidRequest(f"frame of {size} bytes")
-            start = offset + _LENGTH.size
-            if len(buffer) - start < size:
-                break
-            offset = start + size
-            yield wire.unpack(bytes(buffer[start:offset]))
-        del buffer[:offset]
+    def _split(self, buffer: bytes | bytearray) -> int:
+        """Pass on the whole messages at the start of `buffer`; how many bytes those were."""
+        offset, end = 0, len(buffer)
+        with memoryview(buffer) as view:
+            while end - offset >= _LENGTH.size:
+                (size,) = _LENGTH.unpack_from(view, offset)
+                if size > self.max_frame_bytes:
+                    raise InvalidRequest(f"frame of {size} bytes")
+                start = offset + _LENGTH.size
+                if end - start < size:
+                    break
+                offset = start + size
+                self.received(wire.unpack(view[start:offset]))
+        return offset

@@ -63,7 +63,7 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes | memoryview) -> Any:
     """Raises InvalidRequest for anything that is not one msgpack value."""
     try:
         return msgpack.unpackb(data, strict_map_key=False)

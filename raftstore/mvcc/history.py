@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from raftstore.types import KeyValue
 
@@ -19,9 +19,10 @@ class History:
         self._by_revision: dict[int, Records] = {}
         self.size_bytes = 0
 
-    def append(self, revision: int, records: Sequence[KeyValue]) -> None:
-        self._by_revision[revision] = tuple(records)
-        self.size_bytes += sum(map(record_size_bytes, records))
+    def append(self, revision: int, records: Records) -> None:
+        self._by_revision[revision] = records
+        for record in records:
+            self.size_bytes += record_size_bytes(record)
 
     def at(self, revision: int) -> Records:
         return self._by_revision.get(revision, ())

@@ -33,14 +33,18 @@ class KeyIndex:
 
     def add(self, record: KeyValue) -> None:
         """Append a record, which must be newer than all others of its key."""
-        history = self._histories.get(record.key)
+        key, live = record.key, self._live
+        history = self._histories.get(key)
         if history is None:
-            history = self._histories[record.key] = []
-        history.append(record)
-        if record.version:
-            self._live[record.key] = record
+            self._histories[key] = [record]
         else:
-            self._live.pop(record.key, None)
+            history.append(record)
+        if not record.version:
+            live.pop(key, None)
+        elif key in live:
+            dict.__setitem__(live, key, record)  # the order of keys stays: half the cost
+        else:
+            live[key] = record
 
     def count(self, key: bytes, range_end: bytes) -> int:
         """How many keys exist now in the range, in O(log n)."""

@@ -78,25 +78,23 @@ class Machine:
 
     def apply(self, batch: bytes) -> list[bytes]:
         """Execute a packed list of requests; one packed answer each, in order."""
-        return [self._answer(Request(*request)) for request in wire.unpack(batch)]
+        return [self._answer(*request) for request in wire.unpack(batch)]
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(self, client: int, sequence: int, acknowledged: int, packed: bytes) -> bytes:
+        """To a request with these fields."""
         try:
-            return self._once(request)
+            operation = wire.unpack(packed)
+            if client == NO_CLIENT:
+                return self._execute(operation)
+            if operation[0] in (Kind.SESSION_OPEN, Kind.SESSION_CLOSE):
+                return self._session(client, operation[0] == Kind.SESSION_OPEN)
+            session = self.sessions.enter(client, sequence, acknowledged)
         except StoreError as error:
             return wire.failure(error)
-
-    def _once(self, request: Request) -> bytes:
-        operation = wire.unpack(request.operation)
-        if request.client == NO_CLIENT:
-            return self._execute(operation)
-        if operation[0] in (Kind.SESSION_OPEN, Kind.SESSION_CLOSE):
-            return self._session(request.client, operation[0] == Kind.SESSION_OPEN)
-        session = self.sessions.enter(request.client, request.sequence, request.acknowledged)
-        answer = session.answers.get(request.sequence)
+        answer = session.answers.get(sequence)
         if answer is None:
             answer = self._execute(operation)
-            session.record(request.sequence, answer)
+            session.record(sequence, answer)
         return answer
 
     def _session(self, client: int, opening: bool) -> bytes:
@@ -149,7 +147,8 @@ class Machine:
         assert isinstance(op, Put | Delete)
         transaction = Transaction(self.store)
         result = transaction.run_one(op, self.leases)
-        self._tell(transaction.events)
+        if transaction.events:
+            self._tell(transaction.events)
         return result
 
     def _txn(self, operation: Sequence[Any]) -> TxnResult:
@@ -161,13 +160,13 @@ class Machine:
     def _commit(self, plan: Plan) -> TxnResult:
         transaction = Transaction(self.store)
         result = transaction.run(plan)
-        self._tell(transaction.events)
+        if transaction.events:
+            self._tell(transaction.events)
         return result
 
     def _tell(self, events: Sequence[Event]) -> None:
-        if events:
-            self.leases.follow(events)
-            self._on_revision(self.store.revision, events)
+        self.leases.follow(events)
+        self._on_revision(self.store.revision, events)
 
     def _compact(self, operation: Sequence[Any]) -> int:
         self.store.compact(operation[1])

@@ -28,7 +28,7 @@ class MvccStore:
     def size_bytes(self) -> int:
         return self.history.size_bytes
 
-    def commit(self, records: Sequence[KeyValue]) -> None:
+    def commit(self, records: Records) -> None:
         """Make the records, already in the index, the next revision."""
         self.revision += 1
         self.history.append(self.revision, records)
@@ -114,6 +114,6 @@ class MvccStore:
         for records in cut:
             for record in records:
                 store.keys.add(record)
-            store.history.append(records[0].mod_revision, records)
+            store.history.append(records[0].mod_revision, tuple(records))
         store.revision, store.compacted_revision = revision, compacted_revision
         return store

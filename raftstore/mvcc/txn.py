@@ -223,8 +223,7 @@ class Transaction:
 
     def run(self, plan: Plan) -> TxnResult:
         result = self._run(plan)
-        if self.events:
-            self._store.commit([event.kv for event in self.events])
+        self._commit()
         return result
 
     def run_one(self, op: Put | Delete, leases: Collection[int]) -> PutResult | DeleteResult:
@@ -233,12 +232,18 @@ class Transaction:
         Raises InvalidRequest, LeaseNotFound, KeyNotFound.
         """
         check_one(op)
+        result: PutResult | DeleteResult
         if isinstance(op, Put):
             _check_put(self._store, op, leases)
-        result = self._put(op) if isinstance(op, Put) else self._delete(op)
-        if self.events:
-            self._store.commit([event.kv for event in self.events])
+            result = self._put(op)
+        else:
+            result = self._delete(op)
+        self._commit()
         return result
+
+    def _commit(self) -> None:
+        if self.events:
+            self._store.commit(tuple(event.kv for event in self.events))
 
     def _run(self, plan: Plan) -> TxnResult:
         responses = [self._execute(op) for op in plan.operations]

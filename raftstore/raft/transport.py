@@ -121,6 +121,7 @@ class Outgoing(FrameProtocol):
             return False
         self._sequence += 1
         self.send((self._sequence, message))
+        self.flush()  # now: the sender's own disk is busy next, and others can work meanwhile
         return True
 
     def has_room(self) -> bool:
