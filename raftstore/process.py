@@ -16,6 +16,7 @@ import sys
 
 import uvloop
 
+from actors import collector
 from actors.seams import Seams, system_seams
 from raftstore.gateway.server import Gateway
 from raftstore.member import Member
@@ -25,6 +26,7 @@ CHECK_S = 0.5
 
 async def run(config_path: str, seams: Seams | None = None) -> int:
     """`seams`: other ones than this machine's, to inject faults."""
+    collector.calm()
     seams = seams or system_seams()
     config = json.loads(pathlib.Path(config_path).read_text())
     stopping = asyncio.Event()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
 from raftstore import wire
 from raftstore.mvcc.history import Records, record_size_bytes
 from raftstore.mvcc.machine import Machine
-from raftstore.types import Event
 from raftstore.watch import WatchHub
 
 CHUNK_BYTES = 256 << 10
@@ -19,8 +18,8 @@ class ReplicatedState:
     """The state machine with the watches that follow it."""
 
     def __init__(self) -> None:
-        self.machine = Machine(self._publish)
         self.hub = WatchHub(lambda: self.machine.store)
+        self.machine = Machine(self.hub.publish)
 
     def apply(self, index: int, command: bytes) -> list[bytes]:
         return self.machine.apply(command)
@@ -32,9 +31,6 @@ class ReplicatedState:
         records = [wire.key_values(of_revision) for of_revision in chain.from_iterable(chunks)]
         self.machine.load(head, records)
         self.hub.reset()
-
-    def _publish(self, revision: int, events: Sequence[Event]) -> None:
-        self.hub.publish(revision, events)
 
 
 def chunks(cut: Iterator[Records]) -> Iterator[list[Records]]:

@@ -21,7 +21,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from actors import control, discovery, overrides
+from actors import collector, control, discovery, overrides
 from actors.component import ActorSpec, Health
 from actors.errors import ActorError, ComponentFailed, HostUnavailable
 from actors.group import ComponentGroup
@@ -70,6 +70,7 @@ class ActorShell:
     async def _start(self) -> dict[str, Any]:
         if self._spec.log_file:
             log_to_file(self._spec.log_file)
+        collector.calm()
         log.info("%s starts as process %d", self._spec.name, os.getpid())
         self._group = ComponentGroup(self._spec, system_seams())
         return await self._group.start()
