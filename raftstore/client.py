@@ -197,13 +197,13 @@ class StoreClient(StoreCalls):
         """`repeated`: what a change that was made before, maybe by us, is refused with."""
         attempts = 0
 
-        async def once(connection: ServerConnection) -> Any:
+        def attempt() -> Sequence[Any]:
             nonlocal attempts
             attempts += 1
-            return await connection.request("change_members", [action, *arguments])
+            return [action, *arguments]
 
         try:
-            return wire.decode_members(await self._until_answered(once))
+            return wire.decode_members(await self._until_answered("change_members", attempt))
         except StoreError as error:
             if repeated is None or attempts == 1 or not isinstance(error, repeated):
                 raise

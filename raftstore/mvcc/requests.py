@@ -32,7 +32,10 @@ def check(operation: Sequence[Any]) -> None:
         check(_inner(operation))
     elif kind in (Kind.PUT, Kind.DELETE, Kind.TXN):
         request = wire.decode_op(operation)
-        (txn.check if isinstance(request, Txn) else txn.check_one)(request)
+        if isinstance(request, Txn):
+            txn.check(request)
+        else:
+            txn.check_one(request)
     elif kind == Kind.AUTH:
         Auth().check_form(operation[1] if len(operation) > 1 else "", operation[2:])
     elif kind in _FIELDS:
