@@ -372,6 +372,7 @@ class SafeSyncObj(Elections):
             self._start_pre_vote()
         if self.is_leader:
             self._SyncObj__raftCommitIndex = self._committed()
+            self._SyncObj__sendAppendEntries()  # others work while this one applies
         self._SyncObj__applyLogEntries()
         if self._transfer is not None:
             self._hand_over(self._transfer, now_s)
