@@ -60,6 +60,12 @@ class FrameProtocol(asyncio.Protocol):
         if unwritten and self.transport is not None and not self.transport.is_closing():
             self.transport.write(b"".join(unwritten))
 
+    def close(self) -> None:
+        """End the connection once what was sent is written."""
+        self.flush()
+        if self.transport is not None:
+            self.transport.close()
+
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()

@@ -96,8 +96,7 @@ class Incoming(FrameProtocol):
     def refuse(self, reason: str) -> None:
         """Tell the sender why, and end the link."""
         self.send(("refused", reason))
-        if self.transport is not None:
-            self.transport.close()
+        self.close()
 
     def flushed(self) -> None:
         self._owner.events.flushed()
