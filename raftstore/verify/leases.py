@@ -90,7 +90,7 @@ def _late(lease: Held, gone_s: float, settled_s: float, end_s: float, slow: floa
 
 
 def _untrue(lease: Held, gone_s: float, slow: float) -> Iterator[str]:
-    """The remaining time is told rounded up, so it is true to a second."""
+    """The remaining time is told in whole seconds, rounded down as etcd does."""
     for answer in lease.told:
         found = answer.found
         if found is None or found.ttl_s < 0:
@@ -99,9 +99,9 @@ def _untrue(lease: Held, gone_s: float, slow: float) -> Iterator[str]:
             continue
         kept_s = [k.invoked_s for k in lease.kept if k.found and k.returned_s <= answer.invoked_s]
         used_s = (answer.returned_s - max([lease.granted_s, *kept_s])) * slow
-        lasts_s = answer.invoked_s + (found.ttl_s - 1) / slow
+        lasts_s = answer.invoked_s + found.ttl_s / slow - RESOLUTION_S
         too_long = found.ttl_s > lease.ttl_s or gone_s < min(lasts_s, lease.revoked_s)
-        if answer.invoked_s > gone_s or too_long or found.ttl_s < lease.ttl_s - used_s:
+        if answer.invoked_s > gone_s or too_long or found.ttl_s < lease.ttl_s - used_s - 1:
             yield f"untrue time to live: {answer}, gone at {gone_s:.3f} s: {lease}"
         if found.granted_s != lease.ttl_s or list(found.keys) not in ([], [lease.key]):
             yield f"untrue facts: {answer}: {lease}"

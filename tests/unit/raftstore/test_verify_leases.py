@@ -34,7 +34,7 @@ def _told(at_s: float, left_s: int, granted_s: int = 4) -> list[Asked]:
 
 
 def test_a_lease_that_ends_in_time_is_accepted() -> None:
-    assert _check(16.1, told=_told(13.0, 4) + _told(17.0, -1, 0)) == []
+    assert _check(16.1, told=_told(13.0, 3) + _told(17.0, -1, 0)) == []
 
 
 def test_a_revocation_may_end_it_before() -> None:
@@ -49,7 +49,7 @@ def test_a_revocation_may_end_it_before() -> None:
         (20.0, {}, "still there at 18.120 s"),
         (None, {}, "still there"),
         (None, {"revoked_s": 13.0, "revocation_told_s": 13.1}, "revoked, but there"),
-        (16.1, {"told": _told(13.0, 2)}, "untrue time to live"),
+        (16.1, {"told": _told(13.0, 1)}, "untrue time to live"),
         (16.1, {"told": _told(13.0, 5)}, "untrue time to live"),
         (16.1, {"told": _told(16.05, 3)}, "untrue time to live"),
         (16.1, {"told": _told(17.0, 1)}, "untrue time to live"),
