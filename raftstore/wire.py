@@ -94,9 +94,10 @@ def decode_op(wire: Sequence[Any]) -> Op:
 def _decode_op(wire: Sequence[Any]) -> Any:
     kind, fields = wire[0], wire[1:]
     if kind == Kind.PUT:
-        if tuple(map(type, fields)) != _PUT_FIELDS:  # most of what is decoded: quicker
+        put = Put(*fields)
+        if tuple(map(type, put)) != _PUT_FIELDS:  # quicker, for most of what is decoded is this
             raise TypeError("put with a field of the wrong type")
-        return Put(*fields)
+        return put
     if kind == Kind.RANGE:
         return _checked(Range(*fields), _RANGE_FIELDS)
     if kind == Kind.DELETE:
