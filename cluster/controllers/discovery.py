@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from cluster.client import Client
@@ -14,10 +15,13 @@ from cluster.machinery.status import ApiError, failure
 Object = dict[str, Any]
 
 
-async def served(client: Client) -> list[Resource]:
-    """Every resource of each group's preferred version. Raises ApiError if any part fails."""
+async def every_version(client: Client) -> list[Resource]:
+    """Every resource in every version, those of a group's preferred version first.
+
+    Raises ApiError if any part fails.
+    """
     groups = (await _get(client, "/apis"))["groups"]
-    paths = ["/api/v1", *(f"/apis/{g['preferredVersion']['groupVersion']}" for g in groups)]
+    paths = ["/api/v1", *(f"/apis/{v['groupVersion']}" for g in groups for v in _versions(g))]
     lists = await asyncio.gather(*(_get(client, path) for path in paths))
     return [
         _resource(item["groupVersion"], entry)
@@ -25,6 +29,25 @@ async def served(client: Client) -> list[Resource]:
         for entry in item.get("resources") or ()
         if "/" not in entry["name"]
     ]
+
+
+def preferred(resources: Iterable[Resource]) -> list[Resource]:
+    """Each resource once: in the first version that has it, for a group's preferred version need
+    not have them all."""
+    found: dict[str, Resource] = {}
+    for resource in resources:
+        found.setdefault(resource.group_resource, resource)
+    return list(found.values())
+
+
+async def served(client: Client) -> list[Resource]:
+    """Every resource, once."""
+    return preferred(await every_version(client))
+
+
+def _versions(group: Object) -> list[Object]:
+    first: Object = group["preferredVersion"]
+    return [first, *(v for v in group["versions"] if v != first)]
 
 
 async def _get(client: Client, path: str) -> Object:

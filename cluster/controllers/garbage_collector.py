@@ -7,12 +7,14 @@ says where to look: before anything is deleted, the object and its owners are as
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.client import ClientError, Informer
 from cluster.client.informer import Handler
+from cluster.client.timeouts import timeout
 from cluster.controllers import discovery
 from cluster.controllers.framework import Context, Controller, Result, Watch
 from cluster.controllers.ownership_graph import FOREGROUND, ORPHAN, Node, OwnershipGraph
@@ -39,6 +41,7 @@ class GarbageCollector(Controller):
     name = "garbage-collector"
     workers = 8
     discovery_s = 30.0
+    sync_s = 30.0
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -46,6 +49,7 @@ class GarbageCollector(Controller):
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._followed: dict[str, Informer] = {}
         self._ready = False
+        self._complete = False
 
     def watches(self) -> Sequence[Watch]:
         return []
@@ -66,9 +70,9 @@ class GarbageCollector(Controller):
                 await informer.stop()
 
     async def _follow(self) -> None:
-        served = await discovery.served(self.client)
-        self._kinds = {(r.api_version, r.kind): r for r in served}
-        wanted = {_full_name(r): r for r in served if _collectable(r)}
+        every = await discovery.every_version(self.client)
+        self._kinds = {(r.api_version, r.kind): r for r in every}
+        wanted = {_full_name(r): r for r in discovery.preferred(every) if _collectable(r)}
         for name in self._followed.keys() - wanted.keys():
             await self._drop(name)
         for name in wanted.keys() - self._followed.keys():
@@ -76,9 +80,20 @@ class GarbageCollector(Controller):
             informer.subscribe(self._handler(wanted[name]))
             informer.start()
             self._followed[name] = informer
-        for informer in self._followed.values():
-            await informer.synced()
+        await self._synced()
         self._begin()
+
+    async def _synced(self) -> None:
+        """A kind that cannot be listed (its conversion webhook is down, say) does not hold up the
+        deletion of what has lost its owners, for those are asked for live. Owners that wait for
+        their dependents do wait: some may be of that kind.
+        """
+        self._complete = False
+        with contextlib.suppress(TimeoutError):
+            async with timeout(self.clock, self.sync_s):
+                for informer in self._followed.values():
+                    await informer.synced()
+                self._complete = True
 
     async def _drop(self, name: str) -> None:
         informer = self._followed.pop(name)
@@ -112,6 +127,8 @@ class GarbageCollector(Controller):
         node = self._graph.get(key)
         if node is None:
             return None
+        if (node.orphans_dependents or node.deletes_dependents) and not self._complete:
+            return Result(1.0)
         if node.orphans_dependents:
             await self._orphan(node)
         elif node.deletes_dependents:

@@ -60,7 +60,7 @@ class DefinitionStrategy(Strategy):
         found = {}
         for field, space in NAME_SPACES.items():
             value = accepted.get(field) or ()
-            for name in value if isinstance(value, list) else [value]:
+            for name in filter(None, value if isinstance(value, list) else [value]):
                 found[f"{NAME_CLAIMS}{group}/{space}/{name}"] = f"status.acceptedNames.{field}"
         return found
 
