@@ -38,7 +38,7 @@ def read(request: Request, api_version: str, kind: str, form: Kind | None = None
     media_type = body_type(request.headers.get("content-type", ""))
     obj = decode(request.body, media_type, kind)
     require_kind(obj, api_version, kind)
-    doubles = _duplicates(request, media_type)
+    doubles = duplicates(request, media_type)
     return conform(request, obj, doubles, form)
 
 
@@ -119,6 +119,10 @@ def report(request: Request, findings: list[str]) -> None:
         request.warnings.extend(findings[:MAX_WARNINGS])
 
 
-def _duplicates(request: Request, media_type: str) -> list[str]:
-    wanted = media_type == JSON and field_validation(request) != IGNORE
-    return strict.duplicate_fields(request.body) if wanted else []
+def duplicates(request: Request, media_type: str) -> list[str]:
+    """Fields that the text has twice in one place; protobuf has no such thing."""
+    if media_type == PROTOBUF or field_validation(request) == IGNORE:
+        return []
+    if media_type == JSON or request.body.lstrip()[:1] == b"{":
+        return strict.duplicate_fields(request.body)
+    return yaml_codec.duplicate_fields(request.body)

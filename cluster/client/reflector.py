@@ -72,7 +72,7 @@ class Reflector:
         token = ""
         while True:
             page = await self._page(token)
-            items += page["items"]
+            items += map(_lean, page["items"])
             token = page["metadata"].get("continue") or ""
             if not token:
                 break
@@ -113,5 +113,11 @@ class Reflector:
     def _take(self, kind: str, obj: Object) -> None:
         self._backoff.reset()
         if kind != "BOOKMARK":
-            self._apply(kind, obj)
+            self._apply(kind, _lean(obj))
         self._version = obj["metadata"]["resourceVersion"]
+
+
+def _lean(obj: Object) -> Object:
+    """Without managedFields, often half of an object: the server keeps them over an update."""
+    obj["metadata"].pop("managedFields", None)
+    return obj

@@ -225,6 +225,23 @@ def test_wrong_applies_are_told_apart(
     assert (status, text in answer["message"]) == (code, True), answer
 
 
+@pytest.mark.parametrize("type_", ["application/yaml", "application/apply-patch+yaml"])
+def test_keys_that_stand_twice_in_yaml_are_told(api: Any, type_: str) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: twice\ndata:\n  a: b\n  a: c\n"
+    path, method = "/api/v1/namespaces/default/configmaps", "POST"
+    if "apply" in type_:
+        path, method = f"{path}/twice", "PATCH"
+    said = 'line 7: key "a" already set in map'
+    sent = {"Content-Type": type_}
+    query = "?dryRun=All&fieldManager=m&fieldValidation="
+    status, _, answer = api.raw(method, f"{path}{query}Strict", text.encode(), sent)
+    assert (status, said in json.loads(answer)["message"]) == (400, True), answer
+    status, headers, _ = api.raw(method, f"{path}{query}Warn", text.encode(), sent)
+    assert (status, said.replace('"', '\\"') in headers["warning"]) == (201, True)
+    status, headers, _ = api.raw(method, f"{path}{query}Ignore", text.encode(), sent)
+    assert (status, "warning" in headers) == (201, False)
+
+
 def test_force_is_for_applies_only(api: Any) -> None:
     path = "/api/v1/namespaces/default/configmaps/x?force=true"
     media = "application/merge-patch+json"
@@ -241,7 +258,7 @@ def test_an_update_without_managed_fields_keeps_them(api: Any) -> None:
     assert api.json("PUT", f"{path}?fieldManager=putter", obj)[0] == 200
     found = managers(api, "cm", "kept")
     assert found[("kubectl", "Apply", "")] == {"f:data": {"f:a": {}}}
-    assert found[("putter", "Update", "")] == {"f:data": {"f:size": {}}}
+    assert found[("putter", "Update", "")] == {"f:data": {"f:n": {}}}
 
 
 def test_versions_of_one_object_share_their_managers(api: Any) -> None:

@@ -175,7 +175,9 @@ def test_all_workloads_with_replicas_scale(api: Any) -> None:
 
 
 def test_a_pod_gets_an_ephemeral_container_and_other_resources(api: Any) -> None:
-    api.kubectl("create", "-f", "-", stdin=SAMPLES["v1/pods"][0])
+    sample = json.loads(SAMPLES["v1/pods"][0])
+    sample["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "50m"}}
+    api.kubectl("create", "-f", "-", stdin=json.dumps(sample))
     api.kubectl("debug", "sample", "--image=busybox", "--container=dbg", "--target=c")
     pod = api.get("pod", "sample")
     assert [c["name"] for c in pod["spec"]["ephemeralContainers"]] == ["dbg"]
@@ -183,7 +185,28 @@ def test_a_pod_gets_an_ephemeral_container_and_other_resources(api: Any) -> None
     patch = json.dumps({"spec": {"containers": [{"name": "c", "resources": resources_}]}})
     api.kubectl("patch", "pod", "sample", "--subresource=resize", "-p", patch)
     assert api.get("pod", "sample")["spec"]["containers"][0]["resources"] == resources_
-    assert "NotFound" not in api.kubectl("get", "all")
+    refused = [
+        ("resize", {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}},
+         "only cpu and memory resources are mutable"),
+        ("resize", {"limits": {"cpu": "1", "memory": "1Gi"},
+          "requests": {"cpu": "1", "memory": "1Gi"}}, "Pod QOS Class may not change"),
+    ]  # fmt: skip
+    for subresource, amounts, said in refused:
+        patch = json.dumps({"spec": {"containers": [{"name": "c", "resources": amounts}]}})
+        path = f"/api/v1/namespaces/default/pods/sample/{subresource}"
+        media = "application/strategic-merge-patch+json"
+        status, _, answer = api.raw("PATCH", path, patch.encode(), {"Content-Type": media})
+        assert (status, said in answer.decode()) == (422, True), answer
+    pod["spec"]["ephemeralContainers"] = []
+    del pod["metadata"]["resourceVersion"]
+    path = "/api/v1/namespaces/default/pods/sample/ephemeralcontainers"
+    status, answer = api.json("PUT", path, pod)
+    assert (status, "may not be removed" in answer["message"]) == (422, True)
+
+
+def test_get_all_lists_what_is_in_the_category(api: Any) -> None:
+    listed = api.kubectl("get", "all", "-o", "name").split()
+    assert {"pod/sample", "statefulset.apps/sample", "replicationcontroller/sample"} <= set(listed)
 
 
 def test_each_short_name_and_category_is_listed(api: Any) -> None:

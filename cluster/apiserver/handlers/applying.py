@@ -9,6 +9,7 @@ from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers.writing import place
 from cluster.apiserver.http.messages import Request, Response
+from cluster.apiserver.negotiation import YAML
 from cluster.machinery import apply, status
 from cluster.machinery.apply import ApplyConflict, Writer
 from cluster.machinery.codec import json_codec, yaml_codec
@@ -148,7 +149,8 @@ def read(call: Call) -> Object:
         raise status.bad_request("metadata must be an object")
     if metadata.get("managedFields") is not None:
         raise status.bad_request("metadata.managedFields must be nil")
-    bodies.checked(call.request, config, [], call.kept.form)
+    doubles = bodies.duplicates(call.request, YAML)
+    bodies.checked(call.request, config, doubles, call.kept.form)
     place(call, config)
     if metadata.setdefault("name", name) != name:
         raise status.bad_request(
@@ -163,7 +165,9 @@ def document(request: Request) -> dict[str, Any]:
     if not request.parameter("fieldManager"):
         text = "Required value: is required for apply patch"
         raise field_managers.refused("FieldValueRequired", text, "fieldManager")
-    found = yaml_codec.decode(request.body) if request.body else None
-    if not isinstance(found, dict):
-        raise status.bad_request("error decoding YAML: an apply configuration is an object")
-    return found
+    if request.body.lstrip()[:1] == b"{":  # kubectl sends JSON, which is YAML, and quicker
+        try:
+            return json_codec.decode(request.body)
+        except BadRequest:
+            pass
+    return yaml_codec.decode(request.body)

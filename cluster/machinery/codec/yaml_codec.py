@@ -43,6 +43,38 @@ def decode_all(body: bytes) -> list[Any]:
     return [_json_keys(document) for document in loaded if document is not None]
 
 
+def duplicate_fields(body: bytes) -> list[str]:
+    """`line 3: key "a" already set in map` for each key that stands twice in one mapping."""
+    found: list[str] = []
+    try:
+        waiting = list(yaml.compose_all(body, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise BadRequest(f"error converting YAML to JSON: {error}") from error
+    seen: set[int] = set()  # aliases lead to nodes that have been walked
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            found += _repeated([key for key, _ in node.value])
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+    return found
+
+
+def _repeated(keys: list[Any]) -> list[str]:
+    known: set[str] = set()
+    found = []
+    for key in keys:
+        if key.value in known:
+            line = key.start_mark.line + 1
+            found.append(f'line {line}: key "{key.value}" already set in map')
+        known.add(str(key.value))
+    return found
+
+
 def _refuse_bombs(body: bytes) -> None:
     if body.count(b"*") <= MAX_ALIASES:
         return

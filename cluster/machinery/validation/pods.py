@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.machinery import qos
 from cluster.machinery.patch import copied
 from cluster.machinery.validation import containers, formats, metadata, volumes
 from cluster.machinery.validation.field import Errors, Object
@@ -112,7 +113,8 @@ def validate_update(new: Object, old: Object, errors: Errors, subresource: str) 
     if after == before:
         return
     validate_spec(after, "spec", errors)
-    if subresource in ("ephemeralcontainers", "resize", "binding"):
+    if subresource in _OTHER_WAYS:
+        _OTHER_WAYS[subresource](after, before, errors)
         return
     for name in ("containers", "initContainers"):
         if len(after.get(name) or ()) != len(before.get(name) or ()):
@@ -123,6 +125,45 @@ def validate_update(new: Object, old: Object, errors: Errors, subresource: str) 
     changed = _changed(_with_what_may_change(after, before), before)
     if changed:
         errors.forbidden("spec", f"{_IMMUTABLE}\n\n{', '.join(changed)}")
+
+
+def _ephemeral(after: Object, before: Object, errors: Errors) -> None:
+    """Ephemeral containers come, but neither go nor change."""
+    path, new = "spec.ephemeralContainers", after.get("ephemeralContainers") or []
+    kept = {container.get("name"): container for container in new}
+    for old in before.get("ephemeralContainers") or ():
+        name = old.get("name")
+        if name not in kept:
+            errors.forbidden(path, f'existing ephemeral containers "{name}" may not be removed\n')
+        elif kept[name] != old:
+            errors.forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n')
+
+
+def _resize(after: Object, before: Object, errors: Errors) -> None:
+    """Cpu and memory change, but not so that the pod is of another class."""
+    for name in ("containers", "initContainers"):
+        for mine, theirs in zip(after.get(name) or (), before.get(name) or (), strict=False):
+            for part in ("limits", "requests"):
+                new = (mine.get("resources") or {}).get(part) or {}
+                old = (theirs.get("resources") or {}).get(part) or {}
+                if _unmeasured(new) != _unmeasured(old):
+                    text = "only cpu and memory resources are mutable"
+                    errors.forbidden("spec", text)
+                    return
+    if qos.class_of(after) != qos.class_of(before):
+        text = "Pod QOS Class may not change as a result of resizing"
+        errors.invalid("spec", qos.class_of(after), text)
+
+
+def _unmeasured(amounts: Object) -> Object:
+    return {name: amount for name, amount in amounts.items() if name not in ("cpu", "memory")}
+
+
+def _anything(after: Object, before: Object, errors: Errors) -> None:
+    """A binding says where the pod runs."""
+
+
+_OTHER_WAYS = {"ephemeralcontainers": _ephemeral, "resize": _resize, "binding": _anything}
 
 
 def _shorter_deadline(after: Object, before: Object, errors: Errors) -> None:

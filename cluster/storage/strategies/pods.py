@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.machinery import quantity
+from cluster.machinery import qos
 from cluster.storage import encoding
 from cluster.storage.encoding import Object
 from cluster.storage.strategies.base import Strategy, keep, keep_all_but_managers
@@ -28,7 +28,7 @@ class PodStrategy(Strategy):
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
-        obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj)}
+        obj["status"] = {"phase": "Pending", "qosClass": qos.class_of(obj.get("spec") or {})}
 
     def prepare_status(self, new: Object, old: Object) -> None:
         super().prepare_status(new, old)
@@ -67,31 +67,3 @@ def _resize(kept: Object, asked: Object) -> None:
         for container in kept.get(part) or ():
             for name in ("resources", "resizePolicy"):
                 keep(container, wanted.get(container["name"], container), name)
-
-
-def qos_class(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort, from cpu and memory of all containers."""
-    spec = pod.get("spec") or {}
-    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-    requests = [_amounts(c, "requests") for c in containers]
-    limits = [_amounts(c, "limits") for c in containers]
-    if not any(requests) and not any(limits):
-        return "BestEffort"
-    full = all(
-        set(limit) == {"cpu", "memory"} and all(request.get(n, v) == v for n, v in limit.items())
-        for request, limit in zip(requests, limits, strict=True)
-    )
-    return "Guaranteed" if full else "Burstable"
-
-
-def _amounts(container: Object, part: str) -> dict[str, int]:
-    found = (container.get("resources") or {}).get(part) or {}
-    amounts: dict[str, int] = {}
-    for name in ("cpu", "memory"):
-        try:
-            amount = quantity.parse(str(found[name])) if name in found else 0
-        except ValueError:
-            continue  # validation reports it; here it only must not matter
-        if amount:
-            amounts[name] = amount
-    return amounts
