@@ -16,7 +16,7 @@ from actors.seams.network import Listener
 from raftstore import wire
 from raftstore.batcher import Batcher
 from raftstore.compaction import CompactionPolicy, Compactions
-from raftstore.errors import NoSpace, NotLeader, StoreError, Unavailable
+from raftstore.errors import InvalidRequest, NoSpace, NotLeader, StoreError, Unavailable
 from raftstore.identity import Organizations, own_organizations
 from raftstore.lease import Lessor
 from raftstore.members import MemberOperations
@@ -24,6 +24,7 @@ from raftstore.mvcc import requests
 from raftstore.mvcc.hashing import hashing
 from raftstore.mvcc.machine import NO_CLIENT, Request
 from raftstore.mvcc.requests import grows
+from raftstore.pacing import Pace
 from raftstore.raft.folder import Beginning
 from raftstore.raft.interface import Timing
 from raftstore.raft.membership import Peer
@@ -174,14 +175,27 @@ class Member:
         self._check_quota(operation)
         self._batcher.add(request, answer)
 
-    def read(self, operation: Any, serializable: bool, answer: Answer) -> None:
-        """Answer a question about the state: linearizable, or at once as it is here."""
+    def read(self, operation: Any, serializable: bool, pace: Pace, answer: Answer) -> None:
+        """Answer a question about the state: linearizable, or as it is here.
+
+        If the client has to be waited for, the answer is of a later state, but one that was the
+        newest at some time since the question.
+        """
         question = wire.unpack(operation)
         requests.check_question(question)
+
+        def confirmed(leads: bool) -> None:
+            if leads:
+                pace.run(lambda: answer(self._read_now(question)))
+            else:
+                answer(wire.failure(NotLeader(self._leader_address())))
+
         if serializable:
-            answer(self._read_now(question))
-        else:
-            self._when_confirmed(lambda: self._read_now(question), answer)
+            confirmed(True)
+            return
+        self._raft()
+        assert self._node is not None
+        self._node.read_barrier(confirmed)
 
     def keep_alive(self, lease_id: int, answer: Answer) -> None:
         self._when_confirmed(lambda: wire.success(self._lessor.keep_alive(lease_id)), answer)
@@ -240,6 +254,9 @@ class Member:
             return wire.success(self._state.machine.query(question))
         except StoreError as error:
             return wire.failure(error)
+        except (TypeError, ValueError) as error:  # it must not touch replication
+            _logger.exception("a question that was found in order cannot be answered")
+            return wire.failure(InvalidRequest(f"malformed question: {error}"))
 
     def _when_confirmed(self, work: Any, answer: Answer) -> None:
         """Answer with `work()` once this member is known to lead and to be up to date."""

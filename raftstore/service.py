@@ -16,6 +16,7 @@ from raftstore.errors import InvalidRequest, StoreError
 from raftstore.framing import FrameProtocol
 from raftstore.identity import Organizations, is_allowed
 from raftstore.mvcc.machine import Request
+from raftstore.pacing import Pace
 from raftstore.types import EventType
 from raftstore.watch import Watcher, WatchHub
 
@@ -35,7 +36,7 @@ class Backend(Protocol):
 
     def write(self, request: Request, answer: Answer) -> None: ...
 
-    def read(self, operation: Any, serializable: bool, answer: Answer) -> None: ...
+    def read(self, operation: Any, serializable: bool, pace: Pace, answer: Answer) -> None: ...
 
     def keep_alive(self, lease_id: int, answer: Answer) -> None: ...
 
@@ -75,6 +76,7 @@ class Connection(FrameProtocol):
         self._watchers: dict[int, Watcher] = {}
         self._ready: dict[int, None] = {}
         self._pumping = False
+        self._pace = Pace(lambda: self.writable)
         self._exporting: Iterator[tuple[int, Any]] = iter(())
         self._methods: dict[str, Callable[..., None]] = {
             "write": self._write,
@@ -104,6 +106,7 @@ class Connection(FrameProtocol):
         for watcher in self._watchers.values():
             watcher.close()
         self._watchers = {}
+        self._pace.forget()
 
     def received(self, message: Any) -> None:
         try:
@@ -116,7 +119,7 @@ class Connection(FrameProtocol):
             handler(request_id, *arguments)
         except StoreError as error:
             self._answer(request_id, wire.failure(error))
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
             self._answer(request_id, wire.failure(InvalidRequest(f"malformed request: {error}")))
         self._throttle()
 
@@ -125,16 +128,19 @@ class Connection(FrameProtocol):
     def _write(
         self, request_id: int, client: int, sequence: int, acknowledged: int, operation: bytes
     ) -> None:
+        _check_numbers(client, sequence, acknowledged)
         request = Request(client, sequence, acknowledged, operation)
         self._backend.write(request, self._answering(request_id))
 
     def _read(self, request_id: int, operation: Any, serializable: bool) -> None:
-        self._backend.read(operation, serializable, self._answering(request_id))
+        self._backend.read(operation, serializable, self._pace, self._answering(request_id))
 
     def _keep_alive(self, request_id: int, lease_id: int) -> None:
+        _check_numbers(lease_id)
         self._backend.keep_alive(lease_id, self._answering(request_id))
 
     def _time_to_live(self, request_id: int, lease_id: int) -> None:
+        _check_numbers(lease_id)
         self._backend.time_to_live(lease_id, self._answering(request_id))
 
     def _ping(self, request_id: int) -> None:
@@ -147,12 +153,14 @@ class Connection(FrameProtocol):
         self._backend.change_members(action, arguments, self._answering(request_id))
 
     def _move_leader(self, request_id: int, target_id: int) -> None:
+        _check_numbers(target_id)
         self._backend.move_leader(target_id, self._answering(request_id))
 
     def _status(self, request_id: int) -> None:
         self._answer(request_id, wire.success(self._backend.status()))
 
     def _hash_kv(self, request_id: int, revision: int) -> None:
+        _check_numbers(revision)
         self._backend.hash_kv(revision, self._answering(request_id))
 
     def _export(self, request_id: int, position: int) -> None:
@@ -160,12 +168,19 @@ class Connection(FrameProtocol):
 
         Position 0 starts over, any other must be that of the next piece.
         """
-        if position == 0:
-            self._exporting = enumerate(self._backend.export())
+        self._pace.run(lambda: self._answer(request_id, self._piece(position)))
+
+    def _piece(self, position: Any) -> bytes:
+        try:
+            if position == 0:
+                self._exporting = enumerate(self._backend.export())
+        except StoreError as error:
+            return wire.failure(error)
         expected, piece = next(self._exporting, (position, None))
         if expected != position:
-            raise InvalidRequest(f"the next piece is {expected}, not {position}")
-        self._answer(request_id, wire.success(piece))
+            wrong = InvalidRequest(f"the next piece is {expected}, not {position}")
+            return wire.failure(wrong)
+        return wire.success(piece)
 
     def _watch(
         self,
@@ -180,6 +195,11 @@ class Connection(FrameProtocol):
             raise InvalidRequest("too many watches, or one with this id exists")
         if not key or not isinstance(key, bytes) or not isinstance(range_end, bytes):
             raise InvalidRequest("a watch needs a key")
+        _check_numbers(start_revision, prev_kv)
+        if not isinstance(filters, list | tuple) or any(
+            f not in ("put", "delete") for f in filters
+        ):
+            raise InvalidRequest("malformed request: events are filtered by put or delete")
         watcher = self._backend.hub.open(
             key, range_end, start_revision, prev_kv, lambda: self._has_news(request_id), filters
         )
@@ -211,6 +231,7 @@ class Connection(FrameProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._pace.go_on()
         for watch_id in self._watchers:
             self._has_news(watch_id)
         self._throttle()
@@ -260,6 +281,7 @@ class Connection(FrameProtocol):
 
     def _send_answer(self, request_id: int, packed: bytes) -> None:
         """Put the id in front of an answer, which is packed already: a pair becomes a triple."""
+        self._pace.made(len(packed))
         self.send_packed(b"\x93" + wire.pack(request_id) + packed[1:])
 
     def pause_writing(self) -> None:
@@ -273,3 +295,9 @@ class Connection(FrameProtocol):
             return
         self._paused = pause
         (self.transport.pause_reading if pause else self.transport.resume_reading)()
+
+
+def _check_numbers(*values: Any) -> None:
+    """Raises InvalidRequest."""
+    if not all(isinstance(value, int) for value in values):
+        raise InvalidRequest("malformed request: a number is expected")

@@ -99,7 +99,7 @@ def _decode_op(wire: Sequence[Any]) -> Any:
             raise TypeError("put with a field of the wrong type")
         return put
     if kind == Kind.RANGE:
-        return _checked(Range(*fields), _RANGE_FIELDS)
+        return _bounded(_checked(Range(*fields), _RANGE_FIELDS))
     if kind == Kind.DELETE:
         return _checked(Delete(*fields), (bytes, bytes, bool))
     if kind != Kind.TXN:
@@ -110,6 +110,11 @@ def _decode_op(wire: Sequence[Any]) -> Any:
 
 _PUT_FIELDS = (bytes, bytes, int, bool, bool, bool)
 _RANGE_FIELDS = (bytes, bytes, int, int, bool, bool, str, str, int, int, int, int)
+
+
+def _bounded(op: Range) -> Range:
+    """A limit below 0 is none, as in etcd; one that no list can reach, too."""
+    return op if 0 <= op.limit < 1 << 63 else op._replace(limit=0)
 
 
 def _checked(op: Any, kinds: Sequence[Any]) -> Any:

@@ -89,8 +89,14 @@ class Relayed(StoreError):
     """What a service of etcd was told that is a client itself: a text that has lost its code."""
 
 
+class MalformedMessage(StoreError):
+    """Not what the protocol says: grpc-go tells it as an internal error."""
+
+
 def status_of(error: StoreError) -> tuple[StatusCode, str]:
     """Code and text; what etcd has no text for keeps ours."""
+    if isinstance(error, MalformedMessage):
+        return StatusCode.INTERNAL, str(error)
     if isinstance(error, Relayed):
         return StatusCode.UNKNOWN, str(error)
     for kind in type(error).__mro__:

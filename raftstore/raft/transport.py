@@ -85,13 +85,22 @@ class Incoming(FrameProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         if not self.peer:
-            self._owner.greeted(self, message)
+            self._greeted(message)
             return
-        sequence, body = message
+        try:
+            sequence, body = message
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest("malformed message on a link") from error
         if sequence != self._last_sequence + 1:
             raise InvalidRequest("message lost on a link")
         self._last_sequence = sequence
         self._owner.events.message(self.peer, body)
+
+    def _greeted(self, message: Any) -> None:
+        try:
+            self._owner.greeted(self, message)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise InvalidRequest("malformed greeting") from error
 
     def refuse(self, reason: str) -> None:
         """Tell the sender why, and end the link."""
