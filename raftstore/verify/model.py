@@ -49,9 +49,7 @@ def evaluate(op: Op, states: Sequence[State], revision: int) -> tuple[Result, li
     `states[r]` is the state of revision r. What is written becomes the next revision.
     """
     run = _Run(states, revision)
-    result = run.execute(op, run.decide(op))
-    after = revision + 1 if run.events else revision
-    return _stamped(result, after), run.events
+    return run.execute(op, run.decide(op)), run.events
 
 
 def affects(key: bytes, start: bytes, range_end: bytes) -> bool:
@@ -82,10 +80,15 @@ class _Run:
             succeeded, decisions = decision
             branch = op.success if succeeded else op.failure
             done = [self.execute(o, d) for o, d in zip(branch, decisions, strict=True)]
-            return TxnResult(0, succeeded, done)
+            return TxnResult(self._so_far, succeeded, done)
         if isinstance(op, Range):
-            return self._range(op)
+            return self._range(op)._replace(revision=self._so_far)
         return self._put(op) if isinstance(op, Put) else self._delete(op)
+
+    @property
+    def _so_far(self) -> int:
+        """What an operation tells: the next revision, once something was written."""
+        return self._revision + 1 if self.events else self._revision
 
     def _holds(self, compare: Compare) -> bool:
         found = self._among(self._before, compare.key, compare.range_end)
@@ -106,7 +109,7 @@ class _Run:
         new = KeyValue(op.key, value, created, now, version, lease)
         self._state[op.key] = new
         self.events.append(Event("put", new))
-        return PutResult(0, old if op.prev_kv else None)
+        return PutResult(self._so_far, old if op.prev_kv else None)
 
     def _delete(self, op: Delete) -> DeleteResult:
         found = self._among(self._state, op.key, op.range_end)
@@ -114,7 +117,7 @@ class _Run:
             del self._state[kv.key]
             gone = KeyValue(kv.key, b"", 0, self._revision + 1, 0)
             self.events.append(Event("delete", gone))
-        return DeleteResult(0, len(found), found if op.prev_kv else [])
+        return DeleteResult(self._so_far, len(found), found if op.prev_kv else [])
 
     def _range(self, op: Range) -> RangeResult:
         state = self._states[op.revision] if op.revision else self._state
@@ -144,10 +147,3 @@ def _within(kv: KeyValue, op: Range) -> bool:
         and (not op.max_mod_revision or kv.mod_revision <= op.max_mod_revision)
         and (not op.max_create_revision or kv.create_revision <= op.max_create_revision)
     )
-
-
-def _stamped(result: Result, revision: int) -> Result:
-    if isinstance(result, TxnResult):
-        inner = [_stamped(response, revision) for response in result.responses]
-        return TxnResult(revision, result.succeeded, inner)
-    return result._replace(revision=revision)

@@ -22,7 +22,6 @@ from raftstore import wire
 from raftstore.client import StoreClient
 from raftstore.errors import StoreError
 from raftstore.faults.processes import StoreProcesses, free_addresses
-from raftstore.framing import frame, frame_packed
 from raftstore.service import MAX_REQUEST_BYTES
 from raftstore.types import Compare, Put, Range, Txn
 from raftstore.wire import Kind
@@ -58,6 +57,14 @@ async def _serves(store: StoreProcesses) -> None:
         assert (await client.range(b"works")).kvs[0].value == value
     finally:
         await client.stop()
+
+
+def frame_packed(packed: bytes) -> bytes:
+    return struct.pack(">I", len(packed)) + packed
+
+
+def frame(message: Any) -> bytes:
+    return frame_packed(wire.pack(message))
 
 
 def _memory_bytes(store: StoreProcesses) -> int:

@@ -10,7 +10,7 @@ from raftstore import wire
 from raftstore.errors import Compacted, KeyNotFound
 from raftstore.mvcc.machine import Machine
 from raftstore.simulation.operations import Operations
-from raftstore.types import Op, Range
+from raftstore.types import Delete, Op, Put, Range, Txn
 from raftstore.verify.history import Applied
 from raftstore.verify.model import Refused, evaluate
 
@@ -42,3 +42,11 @@ def _ask(machine: Machine, op: Op) -> object:
         return wire.decode_result(op, wire.unpack(wire.pack(machine.query(packed))))
     [answer] = machine.apply(wire.pack([[0, 0, 0, wire.pack(packed)]]))
     return wire.decode_result(op, wire.answer(wire.unpack(answer)))
+
+
+def test_inside_of_a_transaction_each_operation_tells_the_revision_so_far() -> None:
+    op = Txn([], [Range(b"a"), Delete(b"none"), Put(b"a", b"1"), Range(b"a")])
+    result, _ = evaluate(op, [{}, {}], 1)
+    assert [response.revision for response in result.responses] == [1, 1, 2, 2]
+    assert result.revision == 2
+    assert _ask(Machine(lambda revision, events: None), op) == result
