@@ -15,6 +15,7 @@ from actors.simulation.trace import Trace
 from raftstore.client import StoreClient
 from raftstore.member import Member
 from raftstore.raft.consensus import SafetyViolation
+from raftstore.raft.membership import MemberRemoved
 from raftstore.raft.snapshot import CorruptSnapshot
 from raftstore.raft.wal import CorruptLog
 from raftstore.types import Event
@@ -32,11 +33,16 @@ class SimulatedCluster:
     def __init__(self, loop: VirtualLoop, seed: int, members: int) -> None:
         self.loop, self.trace, self.applied = loop, Trace(), Applied()
         self.fabric = Fabric(loop, seeded_randomness(f"{seed}/network"), self.trace)
-        self.names = [chr(ord("A") + number) for number in range(members)]
+        self.founders = [chr(ord("A") + number) for number in range(members)]
+        self.names = list(self.founders)
+        """Of those that take part, or are to."""
         self.machines = {n: Machine(n, self.fabric, str(seed)) for n in self.names}
         self.members: dict[str, Member | None] = dict.fromkeys(self.names)
+        self._joining: dict[str, asyncio.Task[None]] = {}
         self.refusing: dict[str, str] = {}
         """Members whose disk lost what it had promised to keep: they do not start."""
+        self.changing = False
+        """Members come and go."""
         self.damaged: set[str] = set()
         """Members whose disk was damaged: only they may refuse to start."""
         self.last_words: dict[str, str] = {}
@@ -51,11 +57,28 @@ class SimulatedCluster:
         return [f"{name}:{CLIENT_PORT}" for name in self.names]
 
     @property
-    def running_endpoints(self) -> list[str]:
-        return [f"{name}:{CLIENT_PORT}" for name, _ in self._running()]
+    def counting_endpoints(self) -> list[str]:
+        return [f"{name}:{CLIENT_PORT}" for name, _ in self._counting()]
+
+    def add(self) -> str:
+        """A machine for a member that is to join; its name."""
+        name = chr(ord("A") + len(self.machines))
+        self.machines[name] = Machine(name, self.fabric, str(self._seed))
+        self.members[name] = None
+        self.names.append(name)
+        return name
 
     async def start(self, name: str) -> None:
-        """Boot a machine and its member. One that cannot start stays down."""
+        """Boot a machine and its member; one that joins starts when it is called."""
+        if name in self.founders:
+            await self._start(name)
+        else:
+            if name in self._joining:
+                self._joining[name].cancel()
+            self._joining[name] = asyncio.create_task(self._start(name))
+
+    async def _start(self, name: str) -> None:
+        """One that cannot start stays down."""
         seams = self.machines[name].boot()
         member = Member()
         self._observe(name, member)
@@ -68,7 +91,7 @@ class SimulatedCluster:
             if name not in self.damaged:
                 self.violations.append(f"{name} refuses to start, and nothing is damaged: {error}")
             self.stop(name, power_loss=True)
-        except OSError as error:
+        except (OSError, MemberRemoved) as error:
             _logger.info("%s does not start: %s", name, error)
             self.stop(name, power_loss=False)
 
@@ -122,6 +145,12 @@ class SimulatedCluster:
     def _running(self) -> list[tuple[str, Member]]:
         return [(n, m) for n, m in self.members.items() if m is not None and self.is_up(n)]
 
+    def _counting(self) -> list[tuple[str, Member]]:
+        """Those that run and are members, as far as whoever leads knows."""
+        leading = [m._node.raft for _, m in self._running() if m._node and m._node.raft.is_leader]
+        known = [key for raft in leading for key in raft.members]
+        return [(n, m) for n, m in self._running() if m._node and m._node.raft.key in known]
+
     async def client(self, number: int, timeout_s: float) -> StoreClient:
         machine = Machine(f"c{number}", self.fabric, str(self._seed))
         client = StoreClient(self.endpoints, timeout_s=timeout_s)
@@ -129,11 +158,13 @@ class SimulatedCluster:
         return client
 
     def states(self) -> dict[str, tuple[Any, ...]]:
-        """What each running member holds: equal if they have applied the same."""
+        """What each of them holds: equal if they have applied the same."""
         found = {}
-        for name, member in self._running():
-            machine = member._state.machine
-            found[name] = (machine.dump(), list(machine.store.cut()))
+        for name, member in self._counting():
+            assert member._node is not None
+            machine, raft = member._state.machine, member._node.raft
+            configuration = raft.configuration_at(raft.applied_index).pack()
+            found[name] = (machine.dump(), list(machine.store.cut()), configuration)
         return found
 
     async def wait_until_equal(self, timeout_s: float) -> bool:
@@ -147,9 +178,13 @@ class SimulatedCluster:
         return False
 
     def _config(self, name: str) -> dict[str, Any]:
+        founders = {peer: f"{peer}:{PEER_PORT}" for peer in self.founders}
+        joins = name not in founders
         return {
             "name": name,
-            "peers": {peer: f"{peer}:{PEER_PORT}" for peer in self.names},
+            "peers": {} if joins else founders,
+            "state": "existing" if joins else "new",
+            "peer_address": f"{name}:{PEER_PORT}",
             "client_address": f"{name}:{CLIENT_PORT}",
             "data_dir": "/data",
             "snapshot_entries": 100,

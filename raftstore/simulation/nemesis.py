@@ -66,14 +66,14 @@ class Nemesis:
         cluster.fabric.cut.clear()
         cluster.fabric.slow.clear()
         cluster.fabric.delay_s, cluster.fabric.loss = (0.0002, 0.002), 0.0
-        for name in cluster.names:
-            machine = cluster.machines[name]
+        for name, machine in cluster.machines.items():
             machine.resume()
             machine.clock.drift(1.0)
             machine.operations_left = None
             cluster.last_words.pop(name, None)
             machine.disk.full, machine.disk.failing_syncs = False, 0
-            await self._restart(name)
+            if name in cluster.names:
+                await self._restart(name)
         cluster.fabric.heal()
 
     # ---- machines
@@ -309,7 +309,9 @@ class Nemesis:
             await self._restart(name)
 
     def _may_damage(self, name: str) -> bool:
-        """Never so many that no majority is left."""
+        """Never so many that no majority is left, and none where members come and go."""
+        if self._cluster.changing:
+            return False
         damaged = {*self._cluster.damaged, name}
         return len(damaged) <= (len(self._cluster.names) - 1) // 2
 

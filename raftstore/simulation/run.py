@@ -12,6 +12,7 @@ from typing import Any
 from actors.seams.randomness import Randomness, seeded_randomness
 from actors.simulation.loop import VirtualLoop
 from raftstore.client import StoreClient
+from raftstore.simulation.changes import MemberChanges
 from raftstore.simulation.cluster import SimulatedCluster
 from raftstore.simulation.leasing import Leasing
 from raftstore.simulation.nemesis import MAX_DRIFT, Fault, Nemesis, plan
@@ -21,6 +22,8 @@ from raftstore.types import Event
 from raftstore.verify import hashes, leases, linearizability, revisions, watches
 
 CLIENTS, HOLDERS = 4, 3
+CHANGING_MEMBERS = 0.5
+"""Share of the seeds in which members come and go."""
 FAULTY_S, HEALED_S = 45.0, 15.0
 SETTLED_S = 5.0
 """How long after healing there may still be elections."""
@@ -83,6 +86,8 @@ class _Simulation:
         self.healed_s = self.end_s = 0.0
         self.tasks: list[asyncio.Task[None]] = []
         self.clients: list[StoreClient] = []
+        self.changing: MemberChanges | None = None
+        self.changes: asyncio.Task[None] | None = None
 
     def randomness(self, what: str) -> Randomness:
         return seeded_randomness(f"{self.seed}/{what}")
@@ -101,11 +106,24 @@ class _Simulation:
         self._do(work.watch(0, first, self.randomness("watch/0")))
         self._do(work.watch(1, second, self.randomness("watch/1")))
         self._do(work.compact(third, self.randomness("compact")))
-        endpoints = self.cluster.endpoints
-        self._do(work.compare(fourth, endpoints, self.randomness("compare")))
+        self._do(work.compare(fourth, self.cluster.endpoints, self.randomness("compare")))
+        randomness = self.randomness("members")
+        if randomness.random() < CHANGING_MEMBERS:
+            self.cluster.changing = True
+            self.changing = MemberChanges(self.cluster, first, randomness)
+            self.changes = asyncio.create_task(self.changing.run())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.create_task(work))
+
+    async def settle(self) -> None:
+        """No changes of the members any more."""
+        if self.changes is not None and self.changing is not None:
+            self.changes.cancel()
+            [ended] = await asyncio.gather(self.changes, return_exceptions=True)
+            if isinstance(ended, Exception):
+                self.cluster.violations.append(repr(ended))
+            self.cluster.violations += self.changing.broken
 
     async def end(self) -> None:
         """End the clients; the members come to hold the same."""
@@ -117,7 +135,7 @@ class _Simulation:
         found += [repr(e) for e in ended if isinstance(e, Exception)]
         if not await self.cluster.wait_until_equal(10.0):
             found.append("members that run do not come to hold the same state")
-        endpoints = self.cluster.running_endpoints
+        endpoints = self.cluster.counting_endpoints
         told = await self.workload.hash_all(self.clients[0], endpoints, 0)
         if len(told) < len(endpoints):
             found.append(f"only {len(told)} of {endpoints} answer")
@@ -135,6 +153,7 @@ async def _run(loop: VirtualLoop, seed: int, members: int) -> Report:
     nemesis = Nemesis(cluster, simulation.randomness("nemesis"))
     await nemesis.execute(faults)
     await asyncio.sleep(max(0.0, FAULTY_S - loop.time()))
+    await simulation.settle()
     await nemesis.heal()
     simulation.healed_s = loop.time()
     await asyncio.sleep(HEALED_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from raftstore.simulation.planted import consensus, data, durability, leases
+from raftstore.simulation.planted import consensus, data, durability, leases, members
 from raftstore.simulation.planted.patching import Patch
 
 PLANTED: dict[str, Patch] = {
@@ -13,6 +13,7 @@ PLANTED: dict[str, Patch] = {
     **durability.PLANTED,
     **data.PLANTED,
     **leases.PLANTED,
+    **members.PLANTED,
 }
 
 
