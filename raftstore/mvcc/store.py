@@ -33,10 +33,13 @@ class MvccStore:
         self.revision += 1
         self.history.append(self.revision, records)
 
-    def range(self, request: Range) -> RangeResult:
-        """Read now or at an earlier revision. Raises Compacted, FutureRevision."""
+    def range(self, request: Range, *, committed: bool = False) -> RangeResult:
+        """Read now or at an earlier revision. Raises Compacted, FutureRevision.
+
+        `committed`: a transaction has written; a revision that is named does not have that yet.
+        """
         self.check_readable(request.revision)
-        if request.revision in (0, self.revision):
+        if not request.revision or (request.revision == self.revision and not committed):
             return self._range_now(request)
         return self._range_then(request)
 

@@ -260,7 +260,8 @@ class Transaction:
         if isinstance(op, Delete):
             return self._delete(op)
         if isinstance(op, Range):
-            return self._store.range(op)._replace(revision=self._so_far)
+            found = self._store.range(op, committed=bool(self.events))
+            return found._replace(revision=self._so_far)
         return self._run(op)
 
     def _put(self, op: Put) -> PutResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import click
@@ -22,12 +23,14 @@ def main() -> None:
 @click.option("--seeds", required=True, help="A..B, both included, or one seed")
 @click.option("--members", default=3, type=click.Choice([3, 5]), show_default=True)
 @click.option("--workers", default=1, show_default=True)
-def store(seeds: str, members: int, workers: int) -> None:
+@click.option("--bug", default="", help="plant this bug")
+def store(seeds: str, members: int, workers: int, bug: str) -> None:
     """Run seeds against the store; status 1 if a promise was broken."""
     first, _, last = seeds.partition("..")
     numbers = range(int(first), int(last or first) + 1)
     with ProcessPoolExecutor(workers) as pool:
-        failed = sum(map(_tell, pool.map(partial(run_seed, members=members), numbers)))
+        reports = pool.map(partial(run_with, bug, members), numbers)
+        failed = sum(_tell(report, bug) for report in reports)
     click.echo(f"{len(numbers)} seeds, {failed} with violations")
     sys.exit(1 if failed else 0)
 
@@ -46,11 +49,15 @@ def planted(seeds: int, only: str, members: int, workers: int) -> None:
     sys.exit(0 if names and found == len(names) else 1)
 
 
-def find(seeds: int, members: int, name: str) -> Report | None:
+def run_with(bug: str, members: int, seed: int) -> Report:
+    with plant(bug) if bug else nullcontext():
+        return run_seed(seed, members)
+
+
+def find(seeds: int, members: int, bug: str) -> Report | None:
     """The first seed that shows a planted bug."""
-    with plant(name):
-        reports = (run_seed(seed, members) for seed in range(1, seeds + 1))
-        return next((report for report in reports if report.violations), None)
+    reports = (run_with(bug, members, seed) for seed in range(1, seeds + 1))
+    return next((report for report in reports if report.violations), None)
 
 
 def _tell_found(name: str, report: Report | None) -> bool:
@@ -58,10 +65,11 @@ def _tell_found(name: str, report: Report | None) -> bool:
         click.echo(f"{name}: NOT FOUND")
     else:
         click.echo(f"{name}: found by seed {report.seed}: {report.violations[0][:200]}")
+        click.echo(f"  replay: {_replay(report, name)}")
     return report is not None
 
 
-def _tell(report: Report) -> bool:
+def _tell(report: Report, bug: str) -> bool:
     click.echo(
         f"seed {report.seed}: {report.answered} of {report.calls} calls answered, "
         f"{report.revisions} revisions, {report.leases} leases, trace {report.trace_hash}"
@@ -69,8 +77,12 @@ def _tell(report: Report) -> bool:
     if report.violations:
         click.echo("\n".join(f"  {fault}" for fault in report.faults))
         click.echo("\n".join(f"  VIOLATION {text}" for text in report.violations[:10]))
-        click.echo(f"  replay: {report.replay}")
+        click.echo(f"  replay: {_replay(report, bug)}")
     return bool(report.violations)
+
+
+def _replay(report: Report, bug: str) -> str:
+    return report.replay + (f" --bug '{bug}'" if bug else "")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class Operations:
     def _nested(self) -> Txn:
         """Several keys at once, comparisons inside of branches, reads of what was just written."""
         first, second, third = self._randomness.sample(KEYS, 3)
+        past = [Range(first, revision=self.revision)] if self._chance(0.3) else []
         inner = Txn(
             [self._unchanged(second)],
             [Put(second, self._value(), prev_kv=True)],
@@ -102,7 +103,7 @@ class Operations:
         )
         return Txn(
             [Compare(PREFIX, "mod", ">", self.revision - 30, PREFIX_END)],
-            [Put(first, self._value()), inner, Range(PREFIX, PREFIX_END)],
+            [Put(first, self._value()), inner, Range(PREFIX, PREFIX_END), *past],
             [Range(first), Delete(second, prev_kv=True)],
         )
 

@@ -10,7 +10,7 @@ from actors.seams.randomness import Randomness
 from raftstore.client import StoreClient
 from raftstore.errors import Compacted, KeyNotFound, StoreError, Unavailable, UnknownOutcome
 from raftstore.simulation.operations import KEYS, PREFIX, PREFIX_END, Operations
-from raftstore.types import EventType, HashKv, Op, Put, Range
+from raftstore.types import EventType, HashKv, Op, Put, Range, Txn
 from raftstore.verify.history import Call
 from raftstore.verify.watches import Watched
 
@@ -62,7 +62,7 @@ class Workload:
 
     def _may_refuse(self, op: Op, error: StoreError) -> bool:
         if isinstance(error, Compacted):
-            return isinstance(op, Range) and 0 < op.revision < max(self.compacted, default=0)
+            return 0 < _oldest(op) < max(self.compacted, default=0)
         keeps = isinstance(op, Put) and (op.ignore_value or op.ignore_lease)
         return isinstance(error, KeyNotFound) and keeps
 
@@ -143,3 +143,10 @@ class Workload:
                 return None
         self.hashes.append((endpoint, told))
         return told
+
+
+def _oldest(op: Op) -> int:
+    """The oldest revision that an operation names; 0: none."""
+    if isinstance(op, Txn):
+        return min(filter(None, map(_oldest, (*op.success, *op.failure))), default=0)
+    return op.revision if isinstance(op, Range) else 0

@@ -60,13 +60,20 @@ def affects(key: bytes, start: bytes, range_end: bytes) -> bool:
 
 
 class _Run:
-    """One operation: comparisons see the state before it, ranges also what it wrote."""
+    """One operation: comparisons see the state before it, ranges also what it wrote.
+
+    Each part tells the revision that there is after it: the next one once something was written.
+    """
 
     def __init__(self, states: Sequence[State], revision: int) -> None:
         self._states, self._revision = states, revision
         self._before = states[revision]
         self._state = dict(self._before)
         self.events: list[Event] = []
+
+    @property
+    def _so_far(self) -> int:
+        return self._revision + bool(self.events)
 
     def decide(self, op: Op) -> Any:
         """Which branches are taken: None, or (succeeded, decisions of the branch)."""
@@ -123,7 +130,7 @@ class _Run:
         state = self._states[op.revision] if op.revision else self._state
         found = self._among(state, op.key, op.range_end)
         if op.count_only:
-            return RangeResult(0, [], False, len(found))
+            return RangeResult(self._so_far, [], False, len(found))
         chosen = [kv for kv in found if _within(kv, op)]
         if op.sort_target != "key" or op.sort_order == "descend":
             field = operator.attrgetter(_FIELDS[op.sort_target])
@@ -132,7 +139,7 @@ class _Run:
         chosen = chosen[: op.limit] if more else chosen
         if op.keys_only:
             chosen = [kv._replace(value=b"") for kv in chosen]
-        return RangeResult(0, chosen, more, len(found))
+        return RangeResult(self._so_far, chosen, more, len(found))
 
     @staticmethod
     def _among(state: State, key: bytes, range_end: bytes) -> list[KeyValue]:

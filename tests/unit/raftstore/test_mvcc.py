@@ -70,6 +70,15 @@ def test_a_transaction_is_one_revision_and_sees_its_own_writes() -> None:
     assert [e.type for e in machine.store.events(3)] == ["put", "delete"]
 
 
+def test_a_range_of_a_named_revision_does_not_see_what_its_transaction_wrote() -> None:
+    machine = _machine()
+    _do(machine, Put(b"a", b"before"))
+    now = machine.store.revision
+    result = _do(machine, Txn([], [Put(b"a", b"after"), Range(b"a", revision=now), Range(b"a")]))
+    _, then, later = result.responses
+    assert [kv.value for kv in (*then.kvs, *later.kvs)] == [b"before", b"after"]
+
+
 def test_nested_transactions_decide_all_compares_before_any_write() -> None:
     machine = _machine()
     inner = Txn([Compare(b"a", "create", "=", 0)], [Put(b"b", b"new")], [Put(b"c", b"old")])
