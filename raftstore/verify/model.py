@@ -71,10 +71,6 @@ class _Run:
         self._state = dict(self._before)
         self.events: list[Event] = []
 
-    @property
-    def _so_far(self) -> int:
-        return self._revision + bool(self.events)
-
     def decide(self, op: Op) -> Any:
         """Which branches are taken: None, or (succeeded, decisions of the branch)."""
         if not isinstance(op, Txn):
@@ -89,7 +85,7 @@ class _Run:
             done = [self.execute(o, d) for o, d in zip(branch, decisions, strict=True)]
             return TxnResult(self._so_far, succeeded, done)
         if isinstance(op, Range):
-            return self._range(op)._replace(revision=self._so_far)
+            return self._range(op)
         return self._put(op) if isinstance(op, Put) else self._delete(op)
 
     @property
