@@ -36,6 +36,8 @@ def read(request: Request, api_version: str, kind: str, form: Kind | None = None
     `form` describes kinds that are not in the tables.
     """
     media_type = body_type(request.headers.get("content-type", ""))
+    if media_type == PROTOBUF and form is not None:
+        raise status.unsupported_media_type((JSON, YAML))
     obj = decode(request.body, media_type, kind)
     require_kind(obj, api_version, kind)
     doubles = duplicates(request, media_type)

@@ -23,15 +23,18 @@ def printer(columns: Sequence[Object]) -> Printer:
     """Of a version's additionalPrinterColumns, which have been validated."""
     shown = list(columns) or list(DEFAULT)
     head = Column("Name", format="name")
-    heads = [
-        Column(c["name"], c["type"], bool(c.get("priority")), c.get("format") or "") for c in shown
-    ]
+    heads = [_head(c) for c in shown]
     cells = [_cell(c) for c in shown]
 
     def row(obj: Object, now_s: float) -> Cells:
         return [obj["metadata"].get("name", ""), *(cell(obj, now_s) for cell in cells)]
 
     return Printer((head, *heads), row)
+
+
+def _head(column: Object) -> Column:
+    wide, form = bool(column.get("priority")), column.get("format") or ""
+    return Column(column["name"], column["type"], wide, form, column.get("description") or "")
 
 
 def _cell(column: Object) -> Cell:

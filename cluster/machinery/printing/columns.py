@@ -20,13 +20,14 @@ class Column:
     type: str = "string"
     wide: bool = False
     format: str = ""
+    description: str = ""
 
     def definition(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "type": self.type,
             "format": self.format,
-            "description": "",
+            "description": self.description,
             "priority": int(self.wide),
         }
 
