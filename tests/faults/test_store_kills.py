@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import pathlib
 import time
 from collections.abc import Awaitable, Callable
@@ -14,16 +13,8 @@ import pytest
 from actors.seams import system_seams
 from raftstore.client import StoreClient
 from raftstore.errors import Unavailable, UnknownOutcome
+from raftstore.faults.processes import StoreProcesses
 from raftstore.types import Compare, Put, Range
-
-_spec = importlib.util.spec_from_file_location(
-    "store_processes", pathlib.Path(__file__).with_name("store_processes.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-StoreProcesses = _module.StoreProcesses
 
 WORKERS = 8
 SETTLE_S = 0.7

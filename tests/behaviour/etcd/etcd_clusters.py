@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import ipaddress
 import os
 import pathlib
@@ -18,15 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_spec = importlib.util.spec_from_file_location(
-    "store_processes", pathlib.Path(__file__).parents[2] / "faults" / "store_processes.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-StoreProcesses: Any = _module.StoreProcesses
-free_addresses: Any = _module.free_addresses
+from raftstore.faults.processes import StoreProcesses, free_addresses
 
 PATIENCE_S = 30
 NAMES = ("m0", "m1", "m2")
