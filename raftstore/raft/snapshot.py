@@ -155,7 +155,7 @@ def _frames(file: File, path: str) -> Iterator[Sequence[Any]]:
             raise CorruptSnapshot(f"{path}: cut off at byte {offset}")
         size, crc = _HEADER.unpack(header)
         payload = file.read_at(offset + _HEADER.size, size) if size <= end - offset else b""
-        if len(payload) != size or zlib.crc32(payload) != crc:
+        if not size or len(payload) != size or zlib.crc32(payload) != crc:
             raise CorruptSnapshot(f"{path}: damaged at byte {offset}")
         yield msgpack.unpackb(payload, strict_map_key=False)
         offset += _HEADER.size + size

@@ -6,7 +6,7 @@ from typing import Any
 
 from raftstore.member import Member
 from raftstore.raft import consensus, node, pysync
-from raftstore.simulation.planted.patching import Patch, replace
+from raftstore.simulation.planted.patching import Patch, replace, several
 
 
 def _stock_truncation(original: Any) -> Any:
@@ -50,6 +50,10 @@ def _short_logs_win(original: Any) -> Any:
     return lambda voted_for, candidate, own, theirs: voted_for in (None, candidate)
 
 
+def _short_logs_may_try(original: Any) -> Any:
+    return lambda current, term, own, theirs, alive: term > current and not alive
+
+
 PLANTED: dict[str, Patch] = {
     "stock truncation": replace(consensus, "_skip_present", _stock_truncation),
     "no read index": replace(node.RaftNode, "read_barrier", _no_read_index),
@@ -62,5 +66,8 @@ PLANTED: dict[str, Patch] = {
         consensus, "decide_append", _unmatched_commit
     ),
     "votes for anybody": replace(consensus, "grants_vote", _any_vote),
-    "votes for shorter logs": replace(consensus, "grants_vote", _short_logs_win),
+    "votes for shorter logs": several(
+        replace(consensus, "grants_vote", _short_logs_win),
+        replace(consensus, "grants_pre_vote", _short_logs_may_try),
+    ),
 }

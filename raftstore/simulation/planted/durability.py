@@ -35,7 +35,7 @@ def _volatile_votes(original: Any) -> Any:
 def _kept_tail(original: Any) -> Any:
     def go_on(self: Any, file: Any, data: bytes, end: int, number: int) -> None:
         self.repaired_bytes = 0
-        original(self, file, data, end, number)
+        original(self, file, data, max(end, len(data.rstrip(b"\0"))), number)
 
     return go_on
 
@@ -82,7 +82,7 @@ PLANTED: dict[str, Patch] = {
     "acknowledged before fsync": replace(node.RaftNode, "post_when_durable", _ack_before_fsync),
     "no fsync": replace(wal.Wal, "sync", _no_fsync),
     "votes not persisted": replace(wal.Wal, "set_state", _volatile_votes),
-    "a torn tail is left in the log": replace(wal.Wal, "_continue", _kept_tail),
+    "writes go on behind a torn tail": replace(wal.Wal, "_continue", _kept_tail),
     "damage is taken for a torn write": replace(frames, "is_torn", _never_damaged),
     "a torn write is taken for damage": replace(frames, "is_torn", _torn_never),
     "snapshot installs less than was sent": replace(ReplicatedState, "restore", _short_snapshot),

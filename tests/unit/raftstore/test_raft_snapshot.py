@@ -68,6 +68,16 @@ def test_t17_a_damaged_snapshot_is_refused(memory_disk: Any, damage: str) -> Non
         snapshot.load(memory_disk, path)
 
 
+def test_a_snapshot_that_the_disk_forgot_is_refused(memory_disk: Any) -> None:
+    """Zeros are no frame: an empty payload would have the checksum 0."""
+    path = _write(memory_disk, "/s")
+    data = memory_disk.files[path].data
+    for start in (512, 0):
+        data[start:] = bytes(len(data) - start)
+        with pytest.raises(CorruptSnapshot, match="damaged"):
+            snapshot.load(memory_disk, path)
+
+
 def test_streaming_survives_lost_and_repeated_chunks(memory_disk: Any) -> None:
     path = _write(memory_disk, "/leader")
     sender = SnapshotSender(memory_disk, path, POSITION, CHUNK_BYTES)
