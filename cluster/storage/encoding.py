@@ -32,8 +32,17 @@ def decode(data: bytes) -> Object:
 
 
 def copied(obj: Object) -> Object:
-    """A deep copy of JSON-like data; ten times as quick as copy.deepcopy."""
-    return cast(Object, orjson.loads(orjson.dumps(obj)))
+    """A deep copy of an object; ten times as quick as copy.deepcopy.
+
+    Its managedFields, often half of it, are shared: their trees are never changed in place.
+    """
+    metadata = obj.get("metadata")
+    if not metadata or "managedFields" not in metadata:
+        return cast(Object, orjson.loads(orjson.dumps(obj)))
+    rest = {k: v for k, v in metadata.items() if k != "managedFields"}
+    new: Object = orjson.loads(orjson.dumps({**obj, "metadata": rest}))
+    new["metadata"]["managedFields"] = metadata["managedFields"]
+    return new
 
 
 def splice(stored: bytes, revision: int) -> bytes:

@@ -40,6 +40,8 @@ class JobStrategy(WorkloadStrategy):
         labels |= dict.fromkeys(UID_LABELS, obj["metadata"]["uid"])
         labels |= dict.fromkeys(NAME_LABELS, obj["metadata"].get("name", ""))
         metadata["labels"] = labels
+        if not obj["metadata"].get("labels"):  # a job without labels shows those of its pods
+            obj["metadata"]["labels"] = dict(labels)
         selector = dict(spec.get("selector") or {})
         own = {UID_LABELS[1]: obj["metadata"]["uid"]}
         spec["selector"] = selector | {"matchLabels": selector.get("matchLabels", {}) | own}
