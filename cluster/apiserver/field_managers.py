@@ -61,8 +61,14 @@ def writer(call: Call) -> Writer:
 
 
 def track(call: Call, new: Object, old: Object | None) -> None:
-    """Give a new object (`old` is None) or a changed one its managedFields, in place."""
-    entries = apply.tracked(old, new, writer(call), call.kept.versions)
+    """Give a new object (`old` is None) or a changed one its managedFields, in place.
+
+    Lists whose items have no keys cannot be tracked; whether they may be is for validation to say.
+    """
+    try:
+        entries = apply.tracked(old, new, writer(call), call.kept.versions)
+    except ValueError:
+        entries = [] if old is None else old["metadata"].get("managedFields") or []
     if entries:
         new["metadata"]["managedFields"] = entries
     else:

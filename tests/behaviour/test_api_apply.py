@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 _spec = importlib.util.spec_from_file_location(
     "api_fixture", Path(__file__).parents[1] / "unit/apiserver/api_fixture.py"
@@ -344,3 +346,58 @@ def test_custom_resources_are_applied_by_their_own_schema(api: Any) -> None:
     found = managers(api, "ring", "one")
     assert found[("kubectl", "Update", "scale")] == {"f:spec": {"f:size": {}}}
     assert found[("kubectl-patch", "Update", "status")]["f:status"]["f:size"] == {}
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "80"])
+FIELDS = st.sampled_from(["name", "containers", "ports", "labels", "a", "template", "spec",
+                          "metadata", "selector", "finalizers", "managedFields"])  # fmt: skip
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["", "a", "b"])
+PORTS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={"name": NAMES, "containerPort": st.integers(0, 2), "protocol": NAMES},
+    ),
+    max_size=3,
+)
+CONTAINERS = st.lists(
+    st.fixed_dictionaries({}, optional={"name": NAMES, "image": NAMES, "ports": PORTS}),
+    max_size=3,
+)
+PODS = st.fixed_dictionaries({}, optional={"containers": CONTAINERS, "nodeName": NAMES})
+SPECS = JSON | PODS
+METADATA = JSON | st.fixed_dictionaries(
+    {},
+    optional={
+        "labels": st.dictionaries(NAMES, NAMES, max_size=2),
+        "finalizers": st.lists(NAMES, max_size=3),
+        "managedFields": st.lists(JSON, max_size=2),
+        "ownerReferences": st.lists(st.dictionaries(st.just("uid"), NAMES), max_size=2),
+    },
+)
+TYPES = ("application/apply-patch+yaml", "application/merge-patch+json",
+         "application/strategic-merge-patch+json", "application/json")  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(metadata=METADATA, spec=SPECS, type_=st.sampled_from(TYPES))
+def test_no_body_is_too_much(api: Any, metadata: Any, spec: Any, type_: str) -> None:
+    """Whatever stands in it, a write is done or refused."""
+    collection = "/api/v1/namespaces/default/pods"
+    base = {"apiVersion": "v1", "kind": "Pod"}
+    pod = {**base, "metadata": {"name": "fuzzed"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}]}
+    body = {**base, "metadata": metadata, "spec": spec}
+    if type_ == "application/json":
+        status, answer = api.json("POST", collection, body)
+    else:
+        if "apply" not in type_:
+            api.json("POST", collection, pod)
+        query = "?fieldManager=fuzz" + ("&force=true" if "apply" in type_ else "")
+        path = f"{collection}/fuzzed{query}"
+        status, answer = api.json("PATCH", path, body, Content_Type=type_)
+    assert status < 500, (body, answer)
