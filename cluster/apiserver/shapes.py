@@ -66,8 +66,8 @@ class Shaper:
         return self._bytes(200, self._joined([e.data for e in page.entries], list_meta))
 
     def _joined(self, items: Sequence[bytes], list_meta: dict[str, Any]) -> bytes:
-        head = b'{"kind":"%bList","apiVersion":"%b","metadata":%b,"items":[' % (
-            self.resource.kind.encode(),
+        head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+            self.resource.list_kind.encode(),
             self.resource.api_version.encode(),
             json_codec.encode(list_meta),
         )

@@ -39,6 +39,12 @@ class Resource:
     categories: tuple[str, ...]
     verbs: tuple[str, ...]
     subresources: tuple[Subresource, ...]
+    listed_as: str = ""
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list; a custom resource may call it something of its own."""
+        return self.listed_as or f"{self.kind}List"
 
     @property
     def api_version(self) -> str:

@@ -34,11 +34,6 @@ def storage_version(crd: Object) -> str:
     return next(str(v["name"]) for v in crd["spec"]["versions"] if v.get("storage"))
 
 
-def list_kind(crd: Object) -> str:
-    names = crd["spec"]["names"]
-    return str(names.get("listKind") or f"{names['kind']}List")
-
-
 def served(crd: Object) -> Iterator[Object]:
     """The versions that are served, the most stable and newest first, as discovery has them."""
     versions = [v for v in crd["spec"]["versions"] if v.get("served")]
@@ -81,6 +76,7 @@ def resource(crd: Object, version: Object) -> Resource:
         categories=tuple(names.get("categories") or ()),
         verbs=VERBS,
         subresources=tuple(below),
+        listed_as=crd["spec"]["names"].get("listKind") or "",
     )
 
 

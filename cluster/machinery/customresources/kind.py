@@ -50,8 +50,3 @@ class CustomKind:
         """What also happens to what comes from the store: an older schema may have let it in."""
         pruning.prune(obj, self.structural)
         self.default(obj)
-
-    @property
-    def reads_change(self) -> bool:
-        """Whether `read` may change an object that this schema has written."""
-        return self.structural.has_defaults

@@ -49,7 +49,7 @@ def names(custom: Sequence[CustomSchema]) -> dict[tuple[str, str], str]:
     found = {}
     for each in custom:
         resource = each.resource
-        for kind in (resource.kind, f"{resource.kind}List"):
+        for kind in (resource.kind, resource.list_kind):
             found[resource.api_version, kind] = name_of(resource, kind)
     return found
 
@@ -63,7 +63,7 @@ def definitions(
         resource = each.resource
         body = _v2(each.raw) if version_2 else dict(each.raw)
         found[name_of(resource)] = _kind(body, resource, reference)
-        found[name_of(resource, f"{resource.kind}List")] = _list(resource, reference)
+        found[name_of(resource, resource.list_kind)] = _list(resource, reference)
     return found
 
 
@@ -81,9 +81,9 @@ def _kind(body: Document, resource: Resource, reference: schemas.Reference) -> D
 
 
 def _list(resource: Resource, reference: schemas.Reference) -> Document:
-    gvk = schemas.gvk(resource.group, resource.version, f"{resource.kind}List")
+    gvk = schemas.gvk(resource.group, resource.version, resource.list_kind)
     return {
-        "description": f"{resource.kind}List is a list of {resource.kind}",
+        "description": f"{resource.list_kind} is a list of {resource.kind}",
         "type": "object",
         "required": ["items"],
         "properties": {

@@ -107,7 +107,7 @@ def _operation(
         path_parameters=names,
         query_parameters=("pretty", *verb.query),
         sends=own if verb.sends else None,
-        answers=(own[0], f"{kind}List") if name == "list" else own,
+        answers=(own[0], resource.list_kind) if name == "list" else own,
     )
 
 

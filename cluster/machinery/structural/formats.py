@@ -44,10 +44,6 @@ def quoted(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def known(name: str) -> bool:
-    return name in _CHECKS
-
-
 def _parses(parse: Callable[[str], object], value: str) -> bool:
     try:
         parse(value)

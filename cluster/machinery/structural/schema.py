@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 Raw = Mapping[str, Any]
-Path = Sequence[str | int]
 
 ROOT_FIELDS = ("apiVersion", "kind", "metadata")
 """Every resource has them, whether its schema says so or not."""

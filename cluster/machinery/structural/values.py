@@ -20,7 +20,6 @@ from cluster.machinery.validation.field import Errors
 
 ABSENT: Any = object()
 """There is no old value to compare with."""
-MAX_DEPTH = 200
 
 
 def validate(value: Any, node: Structural, errors: Errors, old: Any = ABSENT) -> None:

@@ -135,6 +135,19 @@ def test_what_one_server_established_every_server_serves_at_once(tmp_path: Path)
     run(main())
 
 
+def test_a_list_is_called_what_the_definition_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with servers(tmp_path) as (api,):
+            crd = definition()
+            crd["spec"]["names"]["listKind"] = "Things"
+            await api.established(crd)
+            assert (await api.must("GET", THINGS))["kind"] == "Things"
+            document = await api.must("GET", "/openapi/v3/apis/example.com/v1")
+            assert "com.example.v1.Things" in document["components"]["schemas"]
+
+    run(main())
+
+
 def test_two_servers_never_give_one_name_to_two_definitions(tmp_path: Path) -> None:
     async def main() -> None:
         async with servers(tmp_path, 2) as (one, two):

@@ -16,6 +16,7 @@ from cluster.machinery.cel import (
     types,
 )
 from cluster.machinery.cel.library import authorizer
+from cluster.machinery.cel.program import Lazy
 from cluster.machinery.cel.values import Duration, OptionalValue, Timestamp, TypeValue, UInt
 
 THING = types.object_type(
@@ -346,6 +347,19 @@ def test_the_cost_limit_stops_a_hostile_expression(name: str) -> None:
             {"authorizer": authorizer.Authorizer(decide)}, meter
         )
     assert len(asked) <= 2
+
+
+def test_a_lazy_variable_is_computed_once_and_paid_for_where_it_is_used() -> None:
+    inner = ENV.compile("self.tags.map(t, t + '!')")
+    outer = Environment({"v": types.list_of(types.STRING)})
+    used, unused = Meter(1000), Meter(1000)
+    found = outer.compile("v[0] + v[1]").evaluate(VALUES | {"v": Lazy(inner)}, used)
+    assert found == "a!b!"
+    outer.compile("true || v.size() > 0").evaluate({"v": Lazy(inner)}, unused)
+    assert unused.spent == 0
+    alone = Meter(1000)
+    inner.evaluate(VALUES, alone)
+    assert alone.spent < used.spent < 2 * alone.spent
 
 
 @pytest.mark.parametrize(
