@@ -1,4 +1,4 @@
-"""What every cluster has from the start: namespaces, and the Service that leads to the API."""
+"""What every cluster has from the start: namespaces, the Service of the API, priority classes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 from cluster.apiserver.context import Kept
 from cluster.machinery import defaulting
 from cluster.machinery.status import ApiError
+from cluster.machinery.validation.policy import SYSTEM_CLASSES
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SERVICE = "kubernetes"
 NAMESPACE = "default"
 HTTPS_PORT = 443
+DESCRIPTIONS = {
+    "system-node-critical": "For pods of the system that must stay on their node.",
+    "system-cluster-critical": "For pods of the system that must run somewhere in the cluster.",
+}
 LABELS = {"component": "apiserver", "provider": "kubernetes"}
 
 
@@ -21,6 +26,9 @@ async def ensure(kept: Mapping[str, Kept], address: str, target_port: int) -> No
     for name in NAMESPACES:
         await _ensure(kept["v1/namespaces"], {"metadata": {"name": name}})
     await _ensure(kept["v1/services"], _service(address, target_port))
+    for name, value in SYSTEM_CLASSES.items():
+        wanted = {"metadata": {"name": name}, "value": value, "description": DESCRIPTIONS[name]}
+        await _ensure(kept["scheduling.k8s.io/v1/priorityclasses"], wanted)
 
 
 async def _ensure(kept: Kept, obj: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ from cluster.apiserver.webhooks import WebhookClient, WebhookError
 from cluster.machinery.codec import json_codec
 from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
-from cluster.storage import cache, compactor
+from cluster.storage import cache, compactor, keys
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
@@ -133,7 +133,7 @@ class ApiServer:
             seams,
             self._catalogue,
             self._feed,
-            Chain(default_plugins(self._find_account, toleration_s)),
+            Chain(default_plugins(self._find_account, self._find_class, toleration_s)),
             KubeletClient(seams, config.get("kubelet_tls")),
             Metrics(),
             self._draining,
@@ -170,7 +170,19 @@ class ApiServer:
         return str(address)
 
     async def _find_account(self, namespace: str, name: str) -> dict[str, Any] | None:
-        registry = self._kept["v1/serviceaccounts"].registry
+        return await self._find(self._kept["v1/serviceaccounts"], namespace, name)
+
+    async def _find_class(self, name: str) -> dict[str, Any] | None:
+        kept = self._kept["scheduling.k8s.io/v1/priorityclasses"]
+        if name:
+            return await self._find(kept, "", name)
+        cache = kept.registry.cache
+        classes = (entry.decode() for entry in cache.entries(keys.prefix(kept.resource)))
+        return next((each for each in classes if each.get("globalDefault")), None)
+
+    async def _find(self, kept: Kept, namespace: str, name: str) -> dict[str, Any] | None:
+        """From the cache; what it does not know is asked of the store."""
+        registry = kept.registry
         entry = registry.cache.get(registry.key(namespace, name))
         if entry is not None:
             return entry.decode()

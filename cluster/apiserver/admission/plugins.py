@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from cluster.apiserver.admission import signing_requests
+from cluster.apiserver.admission import priorities, signing_requests
 from cluster.apiserver.admission.chain import Plugin, Review
+from cluster.apiserver.admission.priorities import FindClass
 from cluster.machinery import status
 
 PROTECTED_NAMESPACES = ("default", "kube-system", "kube-public")
@@ -16,12 +17,14 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 FindServiceAccount = Callable[[str, str], Awaitable[dict[str, Any] | None]]
 
 
-def default_plugins(find_account: FindServiceAccount, toleration_s: int) -> Sequence[Plugin]:
+def default_plugins(
+    find_account: FindServiceAccount, find_class: FindClass, toleration_s: int
+) -> Sequence[Plugin]:
     """The chain of a server."""
     return (
         namespace_lifecycle,
         service_account(find_account),
-        priority,
+        priorities.plugin(find_class),
         default_toleration_seconds(toleration_s),
         signing_requests.requester,
     )
@@ -65,24 +68,6 @@ def service_account(find: FindServiceAccount) -> Plugin:
             spec["imagePullSecrets"] = account["imagePullSecrets"]
 
     return admit
-
-
-async def priority(review: Review) -> None:
-    """Until there are PriorityClasses, the two of the system are known and 0 is the default."""
-    pod = _new_pod(review)
-    if pod is None:
-        return
-    spec = pod.setdefault("spec", {})
-    classes = {
-        "system-node-critical": 2_000_001_000,
-        "system-cluster-critical": 2_000_000_000,
-    }
-    name = spec.get("priorityClassName")
-    if name and name not in classes:
-        text = f"no PriorityClass with name {name} was found"
-        raise status.forbidden(review.resource, review.name, text)
-    spec["priority"] = classes.get(name, 0)
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def default_toleration_seconds(toleration_s: int) -> Plugin:

@@ -18,11 +18,20 @@ async def find(namespace: str, name: str) -> dict[str, Any] | None:
     return ACCOUNTS.get(name)
 
 
+CLASSES: dict[str, dict[str, Any]] = {
+    "high": {"metadata": {"name": "high"}, "value": 9, "preemptionPolicy": "Never"}
+}
+
+
+async def find_class(name: str) -> dict[str, Any] | None:
+    return CLASSES.get(name)
+
+
 def admit(operation: Any, resource: str, name: str, new: Any = None) -> Any:
     review = Review(
         operation, resources.find(resource), "", "ns", name, new, None, User("u"), False
     )
-    asyncio.run(Chain(default_plugins(find, 7)).run(review))
+    asyncio.run(Chain(default_plugins(find, find_class, 7)).run(review))
     return new
 
 
@@ -66,3 +75,23 @@ def test_the_namespaces_of_the_system_cannot_be_deleted() -> None:
             admit("delete", "namespaces", name)
         assert error.value.message.endswith("this namespace may not be deleted")
     admit("delete", "namespaces", "mine")
+
+
+def test_a_class_of_the_cluster_gives_value_and_policy() -> None:
+    spec = admit("create", "pods", "p", pod(priorityClassName="high"))["spec"]
+    assert (spec["priority"], spec["preemptionPolicy"]) == (9, "Never")
+    for wrong in ({"priority": 10}, {"preemptionPolicy": "PreemptLowerPriority"}):
+        with pytest.raises(ApiError, match="must not be provided in pod spec"):
+            admit("create", "pods", "p", pod(priorityClassName="high", **wrong))
+
+
+def test_a_default_class_is_for_pods_without_one_and_there_is_only_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = {"metadata": {"name": "usual"}, "value": 3, "globalDefault": True}
+    monkeypatch.setitem(CLASSES, "", usual)
+    spec = admit("create", "pods", "p", pod())["spec"]
+    assert (spec["priorityClassName"], spec["priority"]) == ("usual", 3)
+    admit("update", "priorityclasses", "usual", usual)
+    with pytest.raises(ApiError, match="usual is already marked as default"):
+        admit("create", "priorityclasses", "other", {"metadata": {}, "globalDefault": True})
