@@ -60,6 +60,12 @@ class Recorder:
         """Nothing to tell."""
 
 
+async def stored(storage: Storage, revision: int) -> dict[str, int]:
+    end = PREFIX[:-1].encode() + b"0"
+    found = await storage.store.range(PREFIX.encode(), end, revision=revision)
+    return {kv.key.decode(): kv.mod_revision for kv in found.kvs}
+
+
 def test_a_cache_that_is_added_under_writes_ends_as_the_store_is() -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -82,7 +88,9 @@ def test_a_cache_that_is_added_under_writes_ends_as_the_store_is() -> None:
             await storage.feed.add(PREFIX, recorder)
             await asyncio.sleep(chance.random() * 0.002)
             await storage.feed.fresh()
+            seen, revision = dict(recorder.state), storage.feed.revision
             assert recorder.revisions == sorted(set(recorder.revisions))
+            assert seen == await stored(storage, revision)
             if writing.done():
                 break
             storage.feed.remove(PREFIX)
@@ -90,8 +98,7 @@ def test_a_cache_that_is_added_under_writes_ends_as_the_store_is() -> None:
         recorder = Recorder()
         await storage.feed.add(PREFIX, recorder)
         await storage.feed.fresh()
-        found = await storage.store.range(PREFIX.encode(), PREFIX[:-1].encode() + b"0")
-        assert recorder.state == {kv.key.decode(): kv.mod_revision for kv in found.kvs}
+        assert recorder.state == await stored(storage, 0)
 
     run(body, store=SlowStore())
 
