@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.machinery.cel import comprehensions as steps
-from cluster.machinery.cel.ast import Call, Comprehension, Constant, ListNode, MapNode, Node, Select
+from cluster.machinery.cel.ast import (
+    Call,
+    Comprehension,
+    Constant,
+    Ident,
+    ListNode,
+    MapNode,
+    Node,
+    Select,
+)
 from cluster.machinery.cel.checker import Checked
 from cluster.machinery.cel.functions import Overload
 from cluster.machinery.cel.program import CALL_COST, LIST_COST, MAP_COST, STRUCT_COST
@@ -125,7 +134,17 @@ class _Estimator:
             known = self.size_of_call(node)
             if known is not None:
                 return known
-        return size_of_type(self.checked.types[node])
+        declared = self.checked.types[node]
+        return size_of_declared(declared) if self.is_read(node) else size_of_type(declared)
+
+    def is_read(self, node: Node) -> bool:
+        """Whether it is a place in an object; upstream follows no fields of maps."""
+        if isinstance(node, Select):
+            of_map = node not in self.checked.names and (
+                self.checked.types[node.operand].name == "map"
+            )
+            return not of_map
+        return isinstance(node, Ident) or (isinstance(node, Call) and node.function == "_[_]")
 
     def size_of_call(self, node: Call) -> Range | None:
         if node.function == "_?_:_":
@@ -140,16 +159,24 @@ class _Estimator:
 
 
 def size_of_type(what: Type) -> Range:
+    """Of a value that is computed."""
     if what.name not in _SIZED:
         return _exactly(1)
     return Range(0, MAX_REQUEST_BYTES if what.max_size is None else what.max_size)
 
 
+def size_of_declared(what: Type) -> Range:
+    """Of a value that is read from an object: upstream counts its declared size, 0 for scalars."""
+    if what.name in _SIZED:
+        return size_of_type(what)
+    return Range(0, what.max_size or 0)
+
+
 def _own_cost(overload: Overload, sizes: Sequence[Range]) -> Range:
     if overload.cost is None:
         return _exactly(CALL_COST)
-    least = max(CALL_COST, math.ceil(overload.cost([s.least for s in sizes])))
-    most = max(CALL_COST, math.ceil(min(overload.cost([s.most for s in sizes]), MAX_COST)))
+    least = math.ceil(overload.cost([s.least for s in sizes]))
+    most = math.ceil(min(overload.cost([s.most for s in sizes]), MAX_COST))
     return Range(least, most)
 
 

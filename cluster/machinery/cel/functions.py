@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,11 @@ def traverse(at: int = 0) -> Cost:
 
 def match_cost(text: int = 0, pattern: int = 1) -> Cost:
     """Of matching a pattern against a text."""
-    return lambda sizes: (sizes[text] + 1) * TRAVERSAL * max(sizes[pattern] * REGEX, 1)
+
+    def cost(sizes: Sequence[float]) -> float:
+        return math.ceil((sizes[text] + 1) * TRAVERSAL) * math.ceil(sizes[pattern] * REGEX)
+
+    return cost
 
 
 _PLAIN: dict[str, type] = {

@@ -355,7 +355,7 @@ def _dispatch(forms: Sequence[_Form], args: Sequence[Eval]) -> Eval:
                 state.charge(CALL_COST)
             else:
                 units = form.cost([size_of(value) for value in values])
-                state.charge(max(CALL_COST, math.ceil(units)))
+                state.charge(math.ceil(units))
             return form.call(*values)
         raise EvaluationError(NO_OVERLOAD)
 

@@ -28,7 +28,7 @@ _ESCAPED = re.compile("__|[.]|-|/")
 _FORMATS = {"byte": types.BYTES, "date": types.TIMESTAMP, "date-time": types.TIMESTAMP,
             "datetime": types.TIMESTAMP, "duration": types.DURATION}  # fmt: skip
 _LEAST_BYTES = {"int": 1, "double": 1, "bool": 4, "string": 2, "bytes": 2, "list": 2, "map": 2,
-                "dyn": 1, types.TIMESTAMP.name: 12, types.DURATION.name: 4}  # fmt: skip
+                "dyn": 1, types.TIMESTAMP.name: 21, types.DURATION.name: 3}  # fmt: skip
 SELF_TYPE = "selfType"
 
 
@@ -58,11 +58,13 @@ def _string(node: Structural) -> Type:
     found = _FORMATS.get(node.raw.get("format") or "")
     most = node.raw.get("maxLength")
     if found is types.TIMESTAMP or found is types.DURATION:
-        return found
+        date = node.raw.get("format") == "date"
+        size = 12 if date else 36 if found is types.TIMESTAMP else 32
+        return Type(found.name, max_size=size)
     if found is types.BYTES:
         return Type("bytes", max_size=MAX_REQUEST_BYTES - 2 if most is None else int(most))
     allowed = node.raw.get("enum")
-    if allowed:
+    if allowed and most is None:
         return Type("string", max_size=max(len(str(each)) for each in allowed))
     # A character may take four bytes, and cel-go counts bytes.
     return Type("string", max_size=MAX_REQUEST_BYTES - 2 if most is None else int(most) * 4)
@@ -88,6 +90,8 @@ def max_items(node: Structural) -> int:
 def least_bytes(node: Structural) -> int:
     """The size of the smallest JSON text that can stand at a node."""
     if node.type != "object" or node.additional is not None:
+        if node.raw.get("format") == "date":
+            return 12
         declared = type_of(node)
         return _LEAST_BYTES.get(declared.name if declared is not None else "dyn", 1)
     total = 2

@@ -210,6 +210,8 @@ def test_it_has_this_value(source: str, wanted: Any) -> None:
         ("int(18446744073709551615u)", "integer overflow"),
         ("1 / 0", "division by zero"),
         ("1 % 0", "modulus by zero"),
+        ("1u % 0u", "modulus by zero"),
+        ("-9223372036854775808 % -1", "integer overflow"),
         ("[1][1]", "index out of bounds: 1"),
         ("[1][-1]", "index out of bounds: -1"),
         ('{"a": 1}["b"]', "no such key: b"),

@@ -32,7 +32,14 @@ def _divide(a: int, b: int) -> int:
 def _modulo(a: int, b: int) -> int:
     if b == 0:
         raise EvaluationError("modulus by zero")
+    checked_int(_divide(a, b))  # the smallest number by -1 overflows, as in Go
     return int(math.copysign(1, a)) * (abs(a) % abs(b))
+
+
+def _modulo_uints(a: int, b: int) -> UInt:
+    if b == 0:
+        raise EvaluationError("modulus by zero")
+    return UInt(int(a) % int(b))
 
 
 def _divide_doubles(a: float, b: float) -> float:
@@ -115,8 +122,11 @@ def _order(name: str, holds: Callable[[int], bool]) -> list[Overload]:
     def call(a: Any, b: Any) -> bool:
         return holds(compare(a, b))
 
-    pairs = [(t, t) for t in _ORDERED]
-    return [declare(f"{name}({a},{b}): bool", call, _smaller) for a, b in [*pairs, *_NUMERIC_PAIRS]]
+    pairs = [*((t, t) for t in _ORDERED), *_NUMERIC_PAIRS]
+    return [
+        declare(f"{name}({a},{b}): bool", call, _smaller if a in ("string", "bytes") else None)
+        for a, b in pairs
+    ]
 
 
 def _not_equal(a: Any, b: Any) -> bool:
@@ -155,7 +165,7 @@ OVERLOADS: list[Overload] = [
     declare("_/_(uint,uint): uint", lambda a, b: UInt(_divide(a, b))),
     declare("_/_(double,double): double", _divide_doubles),
     declare("_%_(int,int): int", _modulo),
-    declare("_%_(uint,uint): uint", lambda a, b: UInt(_modulo(a, b))),
+    declare("_%_(uint,uint): uint", _modulo_uints),
     declare("_[_](list(A),int): A", index_list),
     declare("_[_](list(A),uint): A", index_list),
     declare("_[_](list(A),double): A", index_list),

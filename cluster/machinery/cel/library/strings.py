@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -240,8 +241,9 @@ def _replaced(sizes: Any) -> float:
     return float((sizes[0] + 1) * max(sizes[2], 1))
 
 
-def _replace_cost(sizes: Any) -> float:
-    return float((sizes[0] + sizes[2]) * 2 * TRAVERSAL)
+def _twice(sizes: Any) -> float:
+    """Once to read, once to write."""
+    return 2.0 * math.ceil(sizes[0] * TRAVERSAL)
 
 
 OVERLOADS: list[Overload] = [
@@ -254,10 +256,10 @@ OVERLOADS: list[Overload] = [
     declare("list(string)->join(string): string", _join, _same),
     declare("string->lowerAscii(): string", lambda s: s.translate(_LOWER), _T, _same),
     declare("string->upperAscii(): string", lambda s: s.translate(_UPPER), _T, _same),
-    declare("string->replace(string,string): string", _replace, _replace_cost, _replaced),
-    declare("string->replace(string,string,int): string", _replace, _replace_cost, _replaced),
-    declare("string->split(string): list(string)", _split, _T, _same),
-    declare("string->split(string,int): list(string)", _split, _T, _same),
+    declare("string->replace(string,string): string", _replace, _twice, _replaced),
+    declare("string->replace(string,string,int): string", _replace, _twice, _replaced),
+    declare("string->split(string): list(string)", _split, _twice, _same),
+    declare("string->split(string,int): list(string)", _split, _twice, _same),
     declare("string->substring(int): string", _substring, _T, _same),
     declare("string->substring(int,int): string", _substring, _T, _same),
     declare("string->trim(): string", lambda s: s.strip(SPACES), _T, _same),

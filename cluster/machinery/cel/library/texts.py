@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from cluster.machinery import regex
@@ -17,7 +18,7 @@ def matches(text: str, pattern: str) -> bool:
 
 
 def _product(sizes: Sequence[float]) -> float:
-    return sizes[0] * TRAVERSAL * max(sizes[1] * TRAVERSAL, 1)
+    return math.ceil(sizes[0] * TRAVERSAL) * math.ceil(sizes[1] * TRAVERSAL)
 
 
 _SECOND = traverse(1)
