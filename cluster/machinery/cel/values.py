@@ -137,30 +137,59 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+MAX_STEPS = 1_000_000
+"""Of one comparison: lists that share their items can be larger than the memory they take."""
+
+
+class Walk:
+    """Comparing values of any depth, in a bounded number of steps."""
+
+    def __init__(self) -> None:
+        self._left = MAX_STEPS
+
+    def _step(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise EvaluationError("the values are too large to compare")
+
+    def equal(self, a: Any, b: Any) -> bool:
+        if is_number(a) and is_number(b):
+            return bool(a == b)
+        self._step()
+        if isinstance(a, list) and isinstance(b, list):
+            return self._lists(a, b)
+        if isinstance(a, dict) and isinstance(b, dict):
+            same = len(a) == len(b)
+            return same and all(k in b and self.equal(v, b[k]) for k, v in a.items())
+        if isinstance(a, OptionalValue) and isinstance(b, OptionalValue):
+            both = a.present and b.present
+            return self.equal(a.value, b.value) if both else a.present == b.present
+        return type(a) is type(b) and bool(a == b)
+
+    def _lists(self, a: list[Any], b: list[Any]) -> bool:
+        if len(a) != len(b):
+            return False
+        if isinstance(a, SetList) and isinstance(b, SetList):
+            return set(map(self.fingerprint, a)) == set(map(self.fingerprint, b))
+        if isinstance(a, MapList) and isinstance(b, MapList):
+            others = {b.key_of(item): item for item in b}
+            pairs = ((item, others.get(a.key_of(item))) for item in a)
+            return all(other is not None and self.equal(item, other) for item, other in pairs)
+        return all(map(self.equal, a, b))
+
+    def fingerprint(self, value: Any) -> Any:
+        """Hashable, and the same for equal values only."""
+        self._step()
+        if isinstance(value, list):
+            return ("list", *map(self.fingerprint, value))
+        if isinstance(value, dict):
+            return frozenset((k, self.fingerprint(v)) for k, v in value.items())
+        return value if is_number(value) or isinstance(value, str) else (type(value), value)
+
+
 def equal(a: Any, b: Any) -> bool:
     """CEL's `==`: numbers by their value whatever their type; other types never meet."""
-    if is_number(a) and is_number(b):
-        return bool(a == b)
-    if isinstance(a, list) and isinstance(b, list):
-        return _equal_lists(a, b)
-    if isinstance(a, dict) and isinstance(b, dict):
-        return len(a) == len(b) and all(k in b and equal(v, b[k]) for k, v in a.items())
-    if isinstance(a, OptionalValue) and isinstance(b, OptionalValue):
-        both = a.present and b.present
-        return equal(a.value, b.value) if both else a.present == b.present
-    return type(a) is type(b) and bool(a == b)
-
-
-def _equal_lists(a: list[Any], b: list[Any]) -> bool:
-    if len(a) != len(b):
-        return False
-    if isinstance(a, SetList) and isinstance(b, SetList):
-        return all(any(equal(x, y) for y in b) for x in a)
-    if isinstance(a, MapList) and isinstance(b, MapList):
-        others = {b.key_of(item): item for item in b}
-        pairs = ((item, others.get(a.key_of(item))) for item in a)
-        return all(other is not None and equal(item, other) for item, other in pairs)
-    return all(map(equal, a, b))
+    return Walk().equal(a, b)
 
 
 def compare(a: Any, b: Any) -> int:

@@ -334,6 +334,26 @@ HOSTILE = {
 }
 
 
+SHARED = "[[1]]" + ".map(a, [a, a])" * 60
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (f"{SHARED} == {SHARED}", "the values are too large to compare"),
+        (f"'%s'.format([{SHARED}])", "more than 100000 values to format"),
+        (
+            f"{TEN}.map(i, {TEN}).map(l, l.map(i, '{LONG}'.replace('a', '{'b' * 900}')).join())",
+            "the text is longer than 10485760 characters",
+        ),
+    ],
+)
+def test_values_that_share_their_parts_are_not_walked_for_ever(source: str, said: str) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        ENV.compile(source).evaluate({}, Meter(1_000_000))
+    assert str(caught.value) == said
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_cost_limit_stops_a_hostile_expression(name: str) -> None:
     asked: list[Any] = []

@@ -229,3 +229,11 @@ def test_many_rules_together_may_cost_too_much() -> None:
     found = refused(schema({"a": text}, *each))
     assert any("cost total for entire OpenAPIv3 schema exceeds budget by factor of" in f
                for f in found)  # fmt: skip
+
+
+def test_large_sets_are_compared_in_linear_time() -> None:
+    items = {"type": "array", "items": INT, "x-kubernetes-list-type": "set", "maxItems": 200_000}
+    rule = {"rule": "self.l == oldSelf.l || self.l + oldSelf.l == self.l"}
+    numbers = list(range(100_000))
+    new, old = {"l": numbers, "n": 1}, {"l": [*reversed(numbers)]}
+    assert causes(schema({"l": items, "n": INT}, rule), new, old) == []

@@ -15,6 +15,7 @@ from cluster.machinery.cel.values import (
     OptionalValue,
     SetList,
     UInt,
+    Walk,
     compare,
     equal,
     to_key,
@@ -53,7 +54,9 @@ def _divide_doubles(a: float, b: float) -> float:
 def add_lists(a: list[Any], b: list[Any]) -> list[Any]:
     """Sets are united; items of a map list take the place of those with their keys."""
     if isinstance(a, SetList):
-        return SetList([*a, *(item for item in b if not any(equal(item, x) for x in a))])
+        walk = Walk()
+        known = set(map(walk.fingerprint, a))
+        return SetList([*a, *(item for item in b if walk.fingerprint(item) not in known)])
     if isinstance(a, MapList):
         merged = {a.key_of(item): item for item in a} | {a.key_of(item): item for item in b}
         found = MapList(merged.values())

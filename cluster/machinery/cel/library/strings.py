@@ -21,12 +21,32 @@ from cluster.machinery.cel.values import (
 
 MAX_SPLIT = 2**31
 MAX_PRECISION = 1000
+MAX_TEXT = 10 << 20
+MAX_PARTS = 100_000
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 SPACES = (
     " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
+
+
+class Room:
+    """How long a text may become: the costs count arguments, not what they share."""
+
+    def __init__(self) -> None:
+        self._left, self._parts = MAX_TEXT, MAX_PARTS
+
+    def take(self, characters: int) -> None:
+        self._left -= characters
+        if self._left < 0:
+            raise EvaluationError(f"the text is longer than {MAX_TEXT} characters")
+
+    def part(self) -> None:
+        """One more item or pair is shown."""
+        self._parts -= 1
+        if self._parts < 0:
+            raise EvaluationError(f"more than {MAX_PARTS} values to format")
 
 
 def _char_at(text: str, at: int) -> str:
@@ -52,13 +72,14 @@ def _last_index_of(text: str, part: str, last: int | None = None) -> int:
 def _join(items: list[Any], separator: str = "") -> str:
     if not all(isinstance(item, str) for item in items):
         raise EvaluationError("no such overload")
+    room = Room()
+    room.take(sum(map(len, items)) + len(separator) * len(items))
     return separator.join(items)
 
 
 def _replace(text: str, old: str, new: str, count: int = -1) -> str:
     times = text.count(old) if count < 0 else min(count, text.count(old))
-    if len(text) + times * len(new) > 10 << 20:
-        raise EvaluationError("replace: the result is too large")
+    Room().take(len(text) + times * len(new))
     return text.replace(old, new, -1 if count < 0 else count)
 
 
@@ -98,6 +119,7 @@ def quote(text: str) -> str:
 
 def _format(pattern: str, args: list[Any]) -> str:
     out: list[str] = []
+    room = Room()
     at, used = 0, 0
     while at < len(pattern):
         if pattern[at] != "%":
@@ -118,6 +140,7 @@ def _format(pattern: str, args: list[Any]) -> str:
         if used >= len(args):
             raise EvaluationError(f"index {used} out of range")
         out.append(_clause(pattern[at], args[used], precision))
+        room.take(len(out[-1]))
         at, used = at + 1, used + 1
     return "".join(out)
 
@@ -151,6 +174,22 @@ def _wrong(verb: str, value: Any, wanted: str) -> EvaluationError:
 
 
 def _verb_s(value: Any, precision: int) -> str:
+    return _shown(value, Room())
+
+
+def _shown(value: Any, room: Room) -> str:
+    room.part()
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(item, room) for item in value)}]"
+    if isinstance(value, dict):
+        pairs = sorted((_shown(k, room), value[to_key(k)]) for k in keys_of(value))
+        return "{" + ", ".join(f"{k}: {_shown(v, room)}" for k, v in pairs) + "}"
+    text = _shown_scalar(value)
+    room.take(len(text))
+    return text
+
+
+def _shown_scalar(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -167,15 +206,10 @@ def _verb_s(value: Any, precision: int) -> str:
         return value.name
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, list):
-        return f"[{', '.join(_verb_s(item, precision) for item in value)}]"
-    if isinstance(value, dict):
-        pairs = sorted((_verb_s(k, 0), value[to_key(k)]) for k in keys_of(value))
-        return "{" + ", ".join(f"{k}: {_verb_s(v, 0)}" for k, v in pairs) + "}"
     if isinstance(value, int):
         return str(int(value))
-    raise _wrong("string", value, "strings, bools, bytes, ints, doubles, maps, lists, types, "
-                 "durations, and timestamps")  # fmt: skip
+    wanted = "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
+    raise _wrong("string", value, wanted)
 
 
 def _verb_d(value: Any, precision: int) -> str:
