@@ -277,7 +277,7 @@ def _replaced(sizes: Any) -> float:
 
 def _twice(sizes: Any) -> float:
     """Once to read, once to write."""
-    return 2.0 * math.ceil(sizes[0] * TRAVERSAL)
+    return float(2 * math.ceil(sizes[0] * TRAVERSAL))
 
 
 OVERLOADS: list[Overload] = [
