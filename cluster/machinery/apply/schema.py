@@ -25,6 +25,12 @@ class ListType:
     keys: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
+    def same_item(self, one: Any, other: Any) -> bool:
+        """Whether two items have the same keys, and so are versions of one."""
+        if not self.keys or not isinstance(one, dict) or not isinstance(other, dict):
+            return bool(one == other)
+        return all(one.get(name) == other.get(name) for name in self.keys)
+
 
 @dataclass(slots=True)
 class MapType:

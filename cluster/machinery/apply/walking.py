@@ -119,6 +119,12 @@ def _compare_values(
 def _compare_lists(before: list[Any], after: list[Any], kind: ListType) -> tuple[Tree, Tree]:
     changed: Tree = {}
     removed: Tree = {}
+    if len(before) == len(after) and all(map(kind.same_item, before, after)):
+        for one, other in zip(before, after, strict=True):  # usual: nothing comes, goes or moves
+            if one != other:
+                element = elements.key(other, kind.keys, kind.defaults)
+                _compare_values(one, other, kind.item, element, changed, removed)
+        return changed, removed
     old, new = items_of(kind, before), items_of(kind, after)
     for element, item in new.items():
         if element not in old:
