@@ -1,97 +1,146 @@
-"""Put throughput and latency of a local store of three member processes, against its clients.
+"""Our store against a real etcd: three members each, on the same machine and disk, in turn.
 
-`python tests/bench/bench_store.py [seconds per figure]` prints one JSON line per figure. Clients
-are coroutines with one request in flight each, over one connection per 64 of them.
+usage: scripts/bench store [--seconds 2] [--rounds 3] [--keys 1000000] [SECTION...]
+
+Sections: writes reads txn watch lease keys. Every figure is the median of the rounds; fsync is on.
+etcd's requests come from h2load (see etcd.py), ours from the Python client (see own.py).
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import importlib.util
-import json
-import os
+import gc
 import pathlib
-import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import uvloop
+from etcd import Etcd
+from figures import Load, median, tell
+from own import Own
 
-from actors.seams import system_seams
-from raftstore.client import StoreClient
+from actors import collector
 
-VALUE = os.urandom(256)
-KEYS = 10_000
-
-
-def _store_processes() -> Any:
-    path = pathlib.Path(__file__).parents[1] / "faults" / "store_processes.py"
-    spec = importlib.util.spec_from_file_location("store_processes", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.StoreProcesses
+CLIENTS = (1, 64, 1000)
+WATCHERS = (1, 100, 1000)
+BATCH = 100
 
 
-async def _measure(endpoints: list[str], kind: str, workers: int, duration_s: float) -> None:
-    clients = [StoreClient(endpoints) for _ in range(max(1, workers // 64))]
-    for client in clients:
-        await client.start(system_seams())
-        await client.put(b"warm", b"up")
-    latencies_s: list[float] = []
-    end_s = time.perf_counter() + duration_s
+class Bench:
+    def __init__(self, etcd: Etcd, own: Own, duration_s: float, rounds: int, keys: int) -> None:
+        self._etcd, self._own = etcd, own
+        self._duration_s, self._rounds, self._keys = duration_s, rounds, keys
 
-    async def work(number: int) -> None:
-        client, count = clients[number % len(clients)], number
-        while (start_s := time.perf_counter()) < end_s:
-            key = b"bench/%06d" % (count % KEYS)
-            await (client.put(key, VALUE) if kind == "put" else client.range(key))
-            latencies_s.append(time.perf_counter() - start_s)
-            count += workers
+    async def writes(self) -> None:
+        for size in (256, 1024):
+            for clients in CLIENTS:
+                await self._compare(f"puts of {size} B", "put", clients, size)
 
-    await asyncio.gather(*map(work, range(workers)))
-    latencies_s.sort()
-    figure = {
-        "figure": kind,
-        "clients": workers,
-        "per_s": round(len(latencies_s) / duration_s),
-        "p50_ms": round(latencies_s[len(latencies_s) // 2] * 1e3, 2),
-        "p99_ms": round(latencies_s[len(latencies_s) * 99 // 100] * 1e3, 2),
-        "value_bytes": len(VALUE),
-        "load_average": os.getloadavg()[0],
-    }
-    print(json.dumps(figure), flush=True)
-    for client in clients:
-        await client.stop()
+    async def reads(self) -> None:
+        for kind, serializable in (("linearizable", False), ("serializable", True)):
+            for clients in CLIENTS:
+                await self._compare(f"{kind} reads", "read", clients, serializable)
+
+    async def txn(self) -> None:
+        for clients in CLIENTS:
+            await self._compare("compare and put", "txn", clients, 256)
+
+    async def lease(self) -> None:
+        runs = self._etcd.keep_alive, self._own.keep_alive
+        await self._compare_in_turn("lease keep-alives", 64, *runs, peer_client="raw HTTP/2")
+
+    async def _compare(self, name: str, kind: str, clients: int, argument: Any) -> None:
+        async def peer(clients: int, duration_s: float) -> Load:
+            run = getattr(self._etcd, kind)
+            load: Load = await asyncio.to_thread(run, clients, duration_s, argument)
+            return load
+
+        async def own(clients: int, duration_s: float) -> Load:
+            load: Load = await getattr(self._own, kind)(clients, duration_s, argument)
+            return load
+
+        await self._compare_in_turn(name, clients, peer, own)
+
+    async def _compare_in_turn(
+        self, name: str, clients: int, peer: Any, own: Any, peer_client: str = "h2load"
+    ) -> None:
+        peers, owns = [], []
+        for _ in range(self._rounds):
+            peers.append(await peer(clients, self._duration_s))
+            owns.append(await own(clients, self._duration_s))
+            gc.collect()
+        theirs, ours = median(peers), median(owns)
+        facts = {"clients": clients, "peer_client": peer_client}
+        tell(name, "per_s", ours.per_s, theirs.per_s, **facts)
+        tell(f"{name}, median latency", "ms", ours.p50_ms, theirs.p50_ms, **facts)
+        tell(f"{name}, p99 latency", "ms", ours.p99_ms, theirs.p99_ms, **facts)
+
+    async def watch(self) -> None:
+        for watchers in WATCHERS:
+            peers, owns = [], []
+            for _ in range(self._rounds):
+                peers.append(Load(await self._etcd.watch(watchers, self._duration_s), 0, 0))
+                owns.append(Load(await self._own.watch(watchers, self._duration_s), 0, 0))
+            rates = median(owns).per_s, median(peers).per_s
+            tell("watch deliveries", "per_s", *rates, watchers=watchers, peer_client="raw HTTP/2")
+
+    async def keys(self) -> None:
+        """Memory of many keys in all members, and the time from a power cut to the first read."""
+        before = self._own.memory_bytes(), self._etcd.memory_bytes()
+        for each in (self._own, self._etcd):
+            start_s = time.perf_counter()
+            await each.fill(self._keys, 256, BATCH)
+            each_took_s = time.perf_counter() - start_s
+            name = type(each).__name__.lower()
+            print(f"# {name}: {self._keys} keys in {each_took_s:.1f} s", flush=True)
+        millions = self._keys / 1e6
+        own = (self._own.memory_bytes() - before[0]) / 3 / millions
+        peer = (self._etcd.memory_bytes() - before[1]) / 3 / millions
+        tell("memory per million keys and member", "MB", own / 1e6, peer / 1e6, value_bytes=256)
+        await self._restart()
+
+    async def _restart(self) -> None:
+        self._etcd.stop()
+        start_s = time.perf_counter()
+        await asyncio.to_thread(self._etcd.start)
+        peer_s = time.perf_counter() - start_s
+        self._etcd.stop()
+        self._own.stop()
+        start_s = time.perf_counter()
+        await self._own.start()
+        own_s = time.perf_counter() - start_s
+        tell("restart of all members", "s", own_s, peer_s, keys=self._keys)
 
 
-def _cpu_s(pid: int) -> float:
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def _idle(store: Any, duration_s: float) -> None:
-    before = {name: _cpu_s(store.pid(name)) for name in store.names}
-    await asyncio.sleep(duration_s)
-    used = [100 * (_cpu_s(store.pid(name)) - before[name]) / duration_s for name in store.names]
-    print(json.dumps({"figure": "idle", "cpu_percent_per_member": [round(u, 2) for u in used]}))
-
-
-async def main(duration_s: float) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        store = _store_processes()(pathlib.Path(folder))
-        store.start()
+async def main(sections: Sequence[str], duration_s: float, rounds: int, keys: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="rk-bench-") as folder:
+        folders = [pathlib.Path(folder) / name for name in ("etcd", "own")]
+        for each in folders:
+            each.mkdir()
+        etcd, own = Etcd(folders[0]), Own(folders[1])
         try:
-            for workers in (1, 64, 256):
-                await _measure(store.endpoints, "put", workers, duration_s)
-            await _measure(store.endpoints, "linearizable range", 64, duration_s)
-            await _idle(store, 2 * duration_s)
+            await asyncio.to_thread(etcd.start)
+            await own.start()
+            bench = Bench(etcd, own, duration_s, rounds, keys)
+            for section in sections:
+                run: Callable[[], Awaitable[None]] = getattr(bench, section)
+                await run()
         finally:
-            store.stop()
+            etcd.stop()
+            own.stop()
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    every = ("writes", "reads", "txn", "watch", "lease", "keys")
+    parser.add_argument("sections", nargs="*", default=every)
+    arguments = parser.parse_args()
+    collector.calm()
     uvloop.install()
-    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0))
+    asyncio.run(main(arguments.sections, arguments.seconds, arguments.rounds, arguments.keys))
