@@ -62,6 +62,8 @@ class SafeSyncObj(Elections):
         self._leader_seen_s = float("-inf")
         self._heartbeat_due_s = 0.0
         self._noop_index = 0
+        self._sent_index = 0
+        self._told_commit = True
         self._transfer: Transfer | None = None
         self._nodes: dict[str, Node] = {}
         peers = [self._node(member) for member in self.members if member != name]
@@ -146,8 +148,9 @@ class SafeSyncObj(Elections):
 
     @property
     def has_work(self) -> bool:
+        """Also: others are still to hear of a commitment. Clients are answered before that."""
         return self.commit_index > self.applied_index or (
-            self.is_leader and self._committed() > self.commit_index
+            self.is_leader and (not self._told_commit or self._committed() > self.commit_index)
         )
 
     def due_s(self) -> float:
@@ -370,15 +373,18 @@ class SafeSyncObj(Elections):
             self._check_quorum(now_s)
         elif now_s >= self._SyncObj__raftElectionDeadline:
             self._start_pre_vote()
+        applied = self.applied_index
         if self.is_leader:
             self._SyncObj__raftCommitIndex = self._committed()
-            self._SyncObj__sendAppendEntries()  # others work while this one applies
+            if self._wal.last_index > self._sent_index:
+                self._SyncObj__sendAppendEntries()  # others work while this one applies
         self._SyncObj__applyLogEntries()
+        self._told_commit = self.applied_index == applied
         if self._transfer is not None:
             self._hand_over(self._transfer, now_s)
         if not self._settled and self.is_leader:
             self._settle()
-        if self.is_leader:
+        if self.is_leader and (self._told_commit or self._wal.last_index > self._sent_index):
             self._SyncObj__sendAppendEntries()
 
     def _hand_over(self, transfer: Transfer, now_s: float) -> None:
@@ -447,6 +453,7 @@ class SafeSyncObj(Elections):
 
     def _SyncObj__sendAppendEntries(self) -> None:
         now_s = self._clock.now()
+        self._sent_index = self._wal.last_index
         beat = now_s >= self._heartbeat_due_s
         if beat:
             self._heartbeat_due_s = now_s + self._timing.heartbeat_s
