@@ -8,10 +8,12 @@ as the store, so no server denies what another has already established.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.definitions.installed import Installed, Parts, build, fingerprint
+from cluster.client.timeouts import timeout
 from cluster.machinery import status
 from cluster.machinery.customresources import definition
 from cluster.storage import keys
@@ -21,7 +23,7 @@ from raftstore.errors import StoreError
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
-WAIT_S = 10.0
+WAIT_S = 3.0
 
 
 class Definitions:
@@ -30,6 +32,7 @@ class Definitions:
     def __init__(self, parts: Parts, catalogue: Catalogue) -> None:
         self._parts, self._catalogue = parts, catalogue
         self._installed: dict[str, Installed] = {}
+        self._unusable: dict[str, object] = {}
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -52,9 +55,11 @@ class Definitions:
         return self._installed.get(name)
 
     async def settled(self) -> None:
-        """Wait until what the cache knows of definitions is served."""
-        async with asyncio.timeout(WAIT_S):
-            await self._settled.wait()
+        """Wait, for a while, until what the cache knows of definitions is served."""
+        if not self._settled.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with timeout(self._parts.seams.clock, WAIT_S):
+                    await self._settled.wait()
 
     async def _catch_up(self, key: str) -> None:
         """Groups of custom resources have a dot in their name."""
@@ -92,8 +97,22 @@ class Definitions:
             if crd is None or fingerprint(crd) != fingerprint(now.crd):
                 await self._withdraw(name)
         for name, crd in wanted.items():
-            if name not in self._installed:
-                await self._install(name, crd)
+            known = fingerprint(crd)
+            if name not in self._installed and self._unusable.get(name) != known:
+                await self._try(name, crd)
+
+    async def _try(self, name: str, crd: Object) -> None:
+        """One definition that cannot be used (a newer server may have written it) is left out
+        until it changes; it holds up no other.
+        """
+        self._unusable.pop(name, None)
+        try:
+            await self._install(name, crd)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("%s cannot be served", name)
+            self._unusable[name] = fingerprint(crd)
 
     def _wanted(self) -> dict[str, Object]:
         cache = self._parts.cache

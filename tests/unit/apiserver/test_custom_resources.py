@@ -17,6 +17,7 @@ from actors.seams import system_seams
 from cluster.apiserver.server import ApiServer
 from cluster.client import Client, ClientConfig
 from cluster.controllers.manager import ControllerManager
+from cluster.storage import encoding
 from raftstore.testing import MemoryStore
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -131,6 +132,28 @@ def test_what_one_server_established_every_server_serves_at_once(tmp_path: Path)
                 assert found["kind"] == f"Thing{number}"
                 groups = await two.must("GET", "/apis/example.com/v1")
                 assert f"thing{number}s" in [r["name"] for r in groups["resources"]]
+
+    run(main())
+
+
+def test_a_definition_that_cannot_be_used_holds_up_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with servers(tmp_path) as (api,):
+            await api.established(definition("goods"))
+            path = f"{DEFINITIONS}/goods.example.com"
+            stored = await api.must("GET", path)
+            store = api.server._given_store
+            assert store is not None
+            stored["metadata"]["name"] = "bads.example.com"
+            stored["spec"]["names"] = {"plural": "bads", "kind": "Bad"}
+            stored["status"]["acceptedNames"] = stored["spec"]["names"]
+            schema = stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+            schema["x-kubernetes-validations"] = [{"rule": "a future language"}]
+            key = b"/registry/apiextensions.k8s.io/customresourcedefinitions/bads.example.com"
+            await store.put(key, encoding.encode(stored))
+            assert (await api.ask("GET", "/apis/example.com/v1/bads"))[0] == 404
+            await api.established(definition())
+            await api.must("POST", THINGS, thing("a"))
 
     run(main())
 
