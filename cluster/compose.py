@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.component import ActorSpec, ComponentSpec
 from actors.placement import Machine, spread
+from cluster.machinery import jwt
 from cluster.pki import Authority, KeyPair
 
 ELECTION = {"lease_s": 4.0, "renew_s": 3.0, "retry_s": 0.5}
@@ -30,6 +31,8 @@ MODULES = (
 """Where the components are; processes that will run one can import them beforehand."""
 
 DOMAIN = "cluster.local"
+ISSUER = f"https://kubernetes.default.svc.{DOMAIN}"
+"""Of service accounts' tokens."""
 CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 10250, 53
 ETCD_PORT = 12379
 
@@ -165,6 +168,7 @@ class _Wiring:
         self._shape = shape
         self._layout = placed
         self._authority = authority
+        self._account_key = jwt.new_signing_key()
 
     def actors(self) -> tuple[ActorSpec, ...]:
         placed = self._layout
@@ -256,9 +260,11 @@ class _Wiring:
             f"{server.name}-store-client",
             self._authority.issue("raykube:api-server", ["raykube:store"]),
         )
+        account_key = self._shape.path("pki", "service-account.key")
         config = {
             "name": server.name,
             "address": f"{server.address}:{API_PORT}",
+            "service_account": {"issuer": ISSUER, "key": account_key},
             "advertise_address": server.address,
             "store": self._layout.store_endpoints,
             "store_tls": store_tls,
@@ -268,7 +274,9 @@ class _Wiring:
             "event_ttl_s": 3600,
         }
         component = ComponentSpec("cluster.apiserver.server:ApiServer", config)
-        return self._spec(server, "api-server", [component], files + kubelet_files + store_files)
+        secrets = ((account_key, self._account_key),)
+        files += kubelet_files + store_files + secrets
+        return self._spec(server, "api-server", [component], files)
 
     def _manager(self, manager: Placed) -> ActorSpec:
         client, files = self._client(manager.name, "system:kube-controller-manager")
@@ -277,6 +285,7 @@ class _Wiring:
             "client": client,
             "election": ELECTION,
             "controllers": ["*"],
+            "own_accounts": True,
             "root_ca": self._authority.pair.certificate.decode(),
         }
         component = ComponentSpec("cluster.controllers.manager:ControllerManager", config)

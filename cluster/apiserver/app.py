@@ -7,8 +7,9 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 
 from cluster.apiserver import errors, routing
-from cluster.apiserver.authentication import User, user_of
-from cluster.apiserver.authorization import Attributes, Authorizer, refusal
+from cluster.apiserver.authn import impersonation
+from cluster.apiserver.authn.user import User
+from cluster.apiserver.authz import attributes
 from cluster.apiserver.context import Call, Context, Kept
 from cluster.apiserver.handlers import (
     binding,
@@ -17,11 +18,13 @@ from cluster.apiserver.handlers import (
     patching,
     reading,
     scaling,
+    tokens,
     watching,
     writing,
 )
 from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.routing import Target
+from cluster.apiserver.security import Security
 from cluster.machinery import status
 
 REQUEST_TIMEOUT_S = 60.0
@@ -57,6 +60,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("binding", "create"): binding.bind,
     ("eviction", "create"): binding.evict,
     ("log", "get"): logs.logs,
+    ("token", "create"): tokens.request,
 }
 STREAMING = frozenset({("", "watch"), ("log", "get")})
 ON_COLLECTIONS = frozenset({"list", "create", "deletecollection"})
@@ -69,8 +73,8 @@ DESCRIPTIONS = ("/api", "/openapi")
 class App:
     """`pages` answer paths that are not resources, each None for what is not theirs."""
 
-    def __init__(self, context: Context, authorizer: Authorizer, pages: Sequence[Page]) -> None:
-        self._context, self._authorizer, self._pages = context, authorizer, tuple(pages)
+    def __init__(self, context: Context, security: Security, pages: Sequence[Page]) -> None:
+        self._context, self._security, self._pages = context, security, tuple(pages)
 
     async def handle(self, request: Request) -> Response | None:
         """Never raises, except for cancellation."""
@@ -88,15 +92,26 @@ class App:
         return None if response is None else _finished(request, response)
 
     async def _answer(self, request: Request, target: Target | None) -> Response | None:
-        user = user_of(request.peer_certificate)
-        asked = Attributes(user, request.method, request.path, target)
-        if not await self._authorizer.allowed(asked):
-            raise refusal(asked)
+        user = await self._permitted(request, target)
         if target is None:
             if request.path.startswith(DESCRIPTIONS):
                 await self._context.catalogue.settled()
             return self._page(request)
+        if self._security.reviews.has(target):
+            return await self._security.reviews.answer(request, target, user)
         return await self._resource(request, target, user)
+
+    async def _permitted(self, request: Request, target: Target | None) -> User:
+        """Who asks, or whom they act as; 401 or 403 if they may not."""
+        security = self._security
+        user = await security.authenticator.identify(request)
+        if impersonation.wanted(request):
+            user = await impersonation.impersonated(request, user, security.authorizer)
+        asked = attributes.of_request(user, request, target)
+        decision = await security.authorizer.decide(asked)
+        if not decision.allowed:
+            raise attributes.refusal(asked, decision.reason)
+        return user
 
     def _page(self, request: Request) -> Response:
         for page in self._pages:

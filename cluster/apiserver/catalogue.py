@@ -19,6 +19,7 @@ class Catalogue:
     def __init__(self) -> None:
         self._kept: dict[str, Kept] = {}
         self._sources: dict[str, tuple[str, ...]] = {}
+        self._questions: tuple[Resource, ...] = ()
         self._catch_up: Source | None = None
         self._settled: Callable[[], Awaitable[None]] | None = None
         self.generation = 0
@@ -30,8 +31,13 @@ class Catalogue:
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        """In the order in which they came."""
-        return tuple(kept.resource for kept in self._kept.values())
+        """In the order in which they came; last those that are asked and never kept."""
+        return (*(kept.resource for kept in self._kept.values()), *self._questions)
+
+    def ask(self, questions: Sequence[Resource]) -> None:
+        """Resources that are answered at once: reviews."""
+        self._questions = tuple(questions)
+        self.generation += 1
 
     def put(self, source: str, served: Sequence[Kept]) -> None:
         """What one source (a CustomResourceDefinition, say) serves from now on; maybe nothing."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from actors.seams import Seams
 from cluster.apiserver import bodies
 from cluster.apiserver.admission.chain import Chain, Operation, Review
-from cluster.apiserver.authentication import User
+from cluster.apiserver.authn.user import User
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.http.messages import Request
 from cluster.apiserver.kubelet_client import KubeletClient
@@ -29,7 +29,9 @@ from cluster.storage.listing import Lister
 from cluster.storage.registry import Registry
 
 if TYPE_CHECKING:
+    from cluster.apiserver.authn.service_accounts import Issuer
     from cluster.apiserver.catalogue import Catalogue
+    from cluster.apiserver.lookup import Lookup
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Context:
-    """`draining` is set when the server is about to stop."""
+    """`draining` is set when the server is about to stop; `issuer` signs accounts' tokens."""
 
     seams: Seams
     catalogue: Catalogue
@@ -63,6 +65,8 @@ class Context:
     admission: Chain
     kubelets: KubeletClient
     metrics: Metrics
+    lookup: Lookup
+    issuer: Issuer
     draining: asyncio.Event
 
     @property

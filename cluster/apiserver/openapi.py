@@ -57,7 +57,7 @@ class OpenApi:
             return
         self._generation = self._catalogue.generation
         kept = dict(self._catalogue.kept)
-        roots = openapi.paths_by_group_version([k.resource for k in kept.values()])
+        roots = openapi.paths_by_group_version(self._catalogue.resources)
         for root in {*roots, *self._roots}:
             if self._members(root, roots, kept) != self._members(root, self._roots, self._kept):
                 self._made.pop(V3_FORM + root, None)
@@ -68,7 +68,8 @@ class OpenApi:
     def _members(
         self, root: str, roots: Mapping[str, Sequence[Resource]], kept: Mapping[str, Kept]
     ) -> list[Kept]:
-        return [kept[f"{r.api_version}/{r.plural}"] for r in roots.get(root, ())]
+        found = (kept.get(f"{r.api_version}/{r.plural}") for r in roots.get(root, ()))
+        return [each for each in found if each is not None]
 
     def _schemas(self, kept: Sequence[Kept]) -> list[openapi.CustomSchema]:
         return [openapi.CustomSchema(k.resource, k.schema) for k in kept if k.schema is not None]

@@ -11,11 +11,11 @@ from typing import Any
 from actors.component import Config, Health
 from actors.seams import Seams
 from actors.tls import server_context
-from cluster.apiserver import bootstrap
+from cluster.apiserver import bootstrap, openid, security
 from cluster.apiserver.admission.chain import Chain
 from cluster.apiserver.admission.plugins import default_plugins
 from cluster.apiserver.app import App
-from cluster.apiserver.authorization import SystemUsers
+from cluster.apiserver.authz import bootstrap as roles
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.context import Context, Kept
 from cluster.apiserver.definitions.controller import DefinitionController
@@ -128,21 +128,34 @@ class ApiServer:
             kept = Kept(resource, registry, lister, self._feed)
             self._catalogue.put(f"{resource.api_version}/{resource.plural}", [kept])
         self._compose_definitions(store, env)
+        assert self._feed is not None
+        secured = security.compose(seams, config, self._kept, self._feed)
+        self._catalogue.ask(secured.reviews.resources)
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
+        plugins = default_plugins(
+            self._find_account,
+            self._find_class,
+            toleration_s,
+            secured.node_restriction,
+            secured.escalation,
+        )
         self._context = Context(
             seams,
             self._catalogue,
             self._feed,
-            Chain(default_plugins(self._find_account, self._find_class, toleration_s)),
+            Chain(plugins),
             KubeletClient(seams, config.get("kubelet_tls")),
             Metrics(),
+            secured.lookup,
+            secured.issuer,
             self._draining,
         )
         self._discovery = CurrentDiscovery(self._catalogue)
         openapi = OpenApi(self._catalogue, GIT_VERSION)
         health = HealthPages({"ping": lambda: ""}, self._checks())
-        pages = [health.answer, self._page, self._discovery.answer, openapi.answer]
-        self._app = App(self._context, SystemUsers(), pages)
+        keys = openid.OpenIdPages(secured.issuer, f"https://{config['address']}{openid.JWKS}")
+        pages = [health.answer, self._page, self._discovery.answer, openapi.answer, keys.answer]
+        self._app = App(self._context, secured, pages)
 
     def _compose_definitions(self, store: Store, env: Environment) -> None:
         """Custom resources: followed, served, and their definitions' status kept."""
@@ -213,12 +226,15 @@ class ApiServer:
         """Bootstrap once, then keep this server among the endpoints. Goes on after outages."""
         assert self._membership is not None
         assert self._listener is not None
+        assert self._feed is not None
         while True:
             delay_s = REFRESH_S
             try:
                 if not self._bootstrapped:
                     address = self._allocator.first_address
                     await bootstrap.ensure(self._kept, address, self._listener.port)
+                    await self._feed.fresh()
+                    await roles.ensure(self._kept)
                     self._bootstrapped = True
                 await self._membership.refresh()
             except (ApiError, StoreError) as error:
@@ -235,6 +251,9 @@ class ApiServer:
             "etcd": lambda: self._store_problem,
             "informer-sync": lambda: "" if self._following() else "the caches are loading",
             "poststarthook/bootstrap": lambda: "" if self._bootstrapped else "not finished",
+            "poststarthook/rbac/bootstrap-roles": lambda: (
+                "" if self._bootstrapped else "not finished"
+            ),
             "shutdown": lambda: "process is shutting down" if self._draining.is_set() else "",
         }
 
@@ -248,7 +267,7 @@ class ApiServer:
             return Response(200, self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
         if request.path == "/":
             paths = [*self._discovery.paths, "/healthz", "/livez", "/metrics", "/openapi/v2"]
-            paths += ["/openapi/v3", "/readyz", "/version"]
+            paths += ["/openapi/v3", "/readyz", "/version", *openid.PATHS]
             return Response(200, json_codec.encode({"paths": sorted(paths)}))
         return None
 

@@ -44,6 +44,7 @@ class Client:
         timeout_s: float = 15.0,
     ) -> None:
         self.config = config
+        self.token = config.token
         self.seams = seams
         self.user_agent = user_agent
         self.timeout_s = timeout_s
@@ -206,8 +207,8 @@ class Client:
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
         headers = {"User-Agent": self.user_agent, "Accept": "application/json"}
-        if self.config.token:
-            headers["Authorization"] = f"Bearer {self.config.token}"
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         return {**headers, **more}
 
     async def _call(

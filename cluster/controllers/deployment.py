@@ -22,6 +22,7 @@ DEPLOYMENTS = "deployments.apps"
 
 class DeploymentController(Controller):
     name = "deployment"
+    account = "deployment-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -165,12 +166,9 @@ class DeploymentController(Controller):
     async def _put_revision(self, deployment: Object, number: int) -> None:
         if facts.annotation(deployment, facts.REVISION) == str(number):
             return
-        metadata = deployment["metadata"]
-        change = {"uid": metadata["uid"], "annotations": {facts.REVISION: str(number)}}
-        patched = await self.client.patch(
-            DEPLOYMENTS, metadata["name"], {"metadata": change}, metadata["namespace"]
-        )
-        _take_metadata(deployment, patched)
+        changed = copy.deepcopy(deployment)
+        changed["metadata"].setdefault("annotations", {})[facts.REVISION] = str(number)
+        _take_metadata(deployment, await self.client.update(DEPLOYMENTS, changed))
 
     async def _create(self, deployment: Object, new: Object) -> Object:
         try:

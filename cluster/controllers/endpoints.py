@@ -19,6 +19,7 @@ MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 
 class EndpointsController(ServiceController):
     name = "endpoints"
+    account = "endpoint-controller"
 
     def watches(self) -> Sequence[Watch]:
         return [Watch("services"), Watch("pods", self.keys_of_pod), Watch("endpoints")]

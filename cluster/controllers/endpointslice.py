@@ -25,6 +25,7 @@ MAX_ENDPOINTS = 100
 
 class EndpointSliceController(ServiceController):
     name = "endpointslice"
+    account = "endpointslice-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -59,9 +59,12 @@ class Metrics:
 
 
 class Controller:
-    """Base of the controllers; `name` is upstream's (without "-controller")."""
+    """Base of the controllers; `name` is upstream's (without "-controller"), and so is
+    `account`, the service account of kube-system that it may act as.
+    """
 
     name: ClassVar[str]
+    account: ClassVar[str]
     workers: ClassVar[int] = 4
 
     def __init__(self, context: Context) -> None:

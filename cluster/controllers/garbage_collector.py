@@ -39,6 +39,7 @@ class GarbageCollector(Controller):
     """Keys are uids."""
 
     name = "garbage-collector"
+    account = "generic-garbage-collector"
     workers = 8
     discovery_s = 30.0
     sync_s = 30.0

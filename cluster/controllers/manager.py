@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from actors.component import Config
 from actors.seams import Seams
 from cluster.client import Client, ClientConfig, Elected
+from cluster.controllers.accounts import Accounts
+from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
@@ -25,6 +28,7 @@ from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.taint_eviction import TaintEvictionController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
+    ClusterRoleAggregation,
     DeploymentController,
     EndpointSliceController,
     EndpointsController,
@@ -55,7 +59,7 @@ def chosen(names: Iterable[str]) -> list[type[Controller]]:
 
 class ControllerManager(Elected):
     """Config beside `Elected`'s: controllers, node_grace_s, eviction_toleration_s, root_ca (PEM;
-    by default the client's CA)."""
+    by default the client's CA), own_accounts (whether each acts as its own account)."""
 
     lease_name = "kube-controller-manager"
 
@@ -83,14 +87,24 @@ class ControllerManager(Elected):
         """With informers of its own term: a new leader must not decide on an old view."""
         informers = Informers(client)
         context = Context(client, self._seams, informers, self._config)
-        self._running = [kind(context) for kind in self._kinds]
+        accounts = Accounts(client, self._seams)
         try:
+            if self._config.get("own_accounts"):
+                await accounts.open(kind.account for kind in self._kinds)
+            self._running = [kind(self._acting(context, accounts, kind)) for kind in self._kinds]
             async with asyncio.TaskGroup() as group:
                 for controller in self._running:
                     group.create_task(Runner(controller).run(), name=controller.name)
+                group.create_task(accounts.run(), name="tokens")
         finally:
             self._running = []
             await informers.stop()
+            await accounts.close()
+
+    def _acting(self, context: Context, accounts: Accounts, kind: type[Controller]) -> Context:
+        if not self._config.get("own_accounts"):
+            return context
+        return dataclasses.replace(context, client=accounts.client(kind.account))
 
 
 def _bundle(config: ClientConfig) -> str:

@@ -37,6 +37,7 @@ class Progress:
 
 class NamespaceController(Controller):
     name = "namespace"
+    account = "namespace-controller"
 
     def watches(self) -> Sequence[Watch]:
         return [Watch("namespaces", _keys_of_ending)]

@@ -32,6 +32,7 @@ class NodeLifecycleController(Controller):
     """`config["node_grace_s"]` is upstream's node-monitor-grace-period."""
 
     name = "node-lifecycle"
+    account = "node-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -20,6 +20,7 @@ QUARANTINE_S = 40.0
 
 class PodGarbageCollector(Controller):
     name = "pod-garbage-collector"
+    account = "pod-garbage-collector"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

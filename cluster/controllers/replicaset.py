@@ -24,6 +24,7 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 class ReplicaSetController(Controller):
     name = "replicaset"
+    account = "replicaset-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

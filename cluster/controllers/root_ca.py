@@ -26,6 +26,7 @@ class RootCaPublisher(Controller):
     """`config["root_ca"]` is the bundle, as PEM text."""
 
     name = "root-ca-certificate-publisher"
+    account = "root-ca-cert-publisher"
 
     def watches(self) -> Sequence[Watch]:
         return [Watch("namespaces"), Watch("configmaps", _namespace_of_bundle)]

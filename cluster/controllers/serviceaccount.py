@@ -15,6 +15,7 @@ Object = dict[str, Any]
 
 class ServiceAccountController(Controller):
     name = "serviceaccount"
+    account = "service-account-controller"
 
     def watches(self) -> Sequence[Watch]:
         return [

@@ -18,6 +18,7 @@ class TaintEvictionController(Controller):
     """`config["eviction_toleration_s"]`, if set, caps how long a dead node is tolerated."""
 
     name = "taint-eviction"
+    account = "node-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -1,4 +1,7 @@
-"""ConfigMaps and Secrets that pods of this node refer to: followed per namespace, read on miss."""
+"""ConfigMaps and Secrets that pods of this node refer to: each followed, read on a miss.
+
+One watch for each object: a node may read what its pods name, and nothing else of its kind.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ Object = dict[str, Any]
 
 
 class References:
-    """Follows a namespace from the first reference into it until its last pod is released."""
+    """Follows an object from the first reference to it until no pod of its namespace is here."""
 
     def __init__(self, client: Client, on_change: Callable[[str], None]) -> None:
         self._client = client
         self._on_change = on_change
-        self._informers: dict[tuple[str, str], Informer] = {}
+        self._informers: dict[tuple[str, str, str], Informer] = {}
 
     async def get(self, resource: str, namespace: str, name: str) -> Object | None:
         """The object, or None if there is none. Raises ClientError or ApiError otherwise."""
-        informer = self._follow(resource, namespace)
+        informer = self._follow(resource, namespace, name)
         found = informer.get(f"{namespace}/{name}")
         if found is not None:
             return found
@@ -32,11 +35,12 @@ class References:
                 return None
             raise
 
-    def _follow(self, resource: str, namespace: str) -> Informer:
-        informer = self._informers.get((resource, namespace))
+    def _follow(self, resource: str, namespace: str, name: str) -> Informer:
+        informer = self._informers.get((resource, namespace, name))
         if informer is None:
-            informer = Informer(self._client, resource, namespace)
-            self._informers[resource, namespace] = informer
+            selector = f"metadata.name={name}"
+            informer = Informer(self._client, resource, namespace, field_selector=selector)
+            self._informers[resource, namespace, name] = informer
             informer.subscribe(lambda *_: self._on_change(namespace))
             informer.start()
         return informer

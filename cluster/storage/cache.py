@@ -26,6 +26,7 @@ class ResourceCache:
     `mirrors`: caches of the same objects in other versions, fed along with this one.
     `floor`: watches may start at this revision or later. Changes have sequence numbers, counted
     since the start of this server: `first_sequence` is the oldest that the window still holds.
+    `generation` counts how often the cache was loaded as a whole.
     """
 
     def __init__(self, resource: Resource, fields_of: FieldsOf, window: int = WINDOW_CHANGES):
@@ -40,6 +41,7 @@ class ResourceCache:
         self.first_sequence = 0
         self.floor = 0
         self.changed_revision = 0
+        self.generation = 0
         self._listeners: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -61,6 +63,7 @@ class ResourceCache:
         self._entries = SortedDict(items)
         self.first_sequence = self.end_sequence
         self._window.clear()
+        self.generation += 1
         self.floor = self.changed_revision = revision
         for watcher in list(self._watchers):
             watcher.end(status.gone("the watch cache was rebuilt: list again"))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cluster.apiserver.authentication import User
+from cluster.apiserver.authn.user import User
 from cluster.machinery.resources import Resource
 
 Object = dict[str, Any]

@@ -17,16 +17,26 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 FindServiceAccount = Callable[[str, str], Awaitable[dict[str, Any] | None]]
 
 
+async def no_restriction(review: Review) -> None:
+    """In place of plugins that a chain does without."""
+
+
 def default_plugins(
-    find_account: FindServiceAccount, find_class: FindClass, toleration_s: int
+    find_account: FindServiceAccount,
+    find_class: FindClass,
+    toleration_s: int,
+    node_restriction: Plugin = no_restriction,
+    escalation: Plugin = no_restriction,
 ) -> Sequence[Plugin]:
     """The chain of a server."""
     return (
         namespace_lifecycle,
+        node_restriction,
         service_account(find_account),
         priorities.plugin(find_class),
         default_toleration_seconds(toleration_s),
         signing_requests.requester,
+        escalation,
     )
 
 

@@ -13,6 +13,6 @@ async def requester(review: Review) -> None:
     if review.resource.plural != PLURAL or review.operation != "create" or new is None:
         return
     spec = new.setdefault("spec", {})
-    for name in ("uid", "extra"):
+    for name in ("uid", "extra", "groups"):
         spec.pop(name, None)
-    spec["username"], spec["groups"] = review.user.name, list(review.user.groups)
+    spec |= review.user.to_info()

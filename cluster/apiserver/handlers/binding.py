@@ -70,6 +70,7 @@ async def evict(call: Call) -> Response:
     place(call, eviction)
     if eviction["metadata"].get("name", call.target.name) != call.target.name:
         raise status.bad_request("name in URL does not match name in Eviction object")
+    await call.admit("create", eviction, None)
     options = deleting.parse_options(eviction.get("deleteOptions") or {})
     if call.dry_run:
         options = dataclasses.replace(options, dry_run=True)

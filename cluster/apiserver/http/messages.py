@@ -77,7 +77,7 @@ StreamOpener = Callable[[int, Headers], Stream]
 
 @dataclass(slots=True)
 class Request:
-    """One request. Header names are lower case; `user` is empty for an anonymous client."""
+    """One request. Header names are lower case."""
 
     method: str
     path: str
@@ -92,6 +92,11 @@ class Request:
         """The first value of a query parameter."""
         values = self.query.get(name)
         return values[0] if values else default
+
+    def values(self, header: str) -> list[str]:
+        """The values of a header that may be given several times."""
+        parts = self.headers.get(header, "").split(",")
+        return [part.strip() for part in parts if part.strip()]
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter, read as Go's strconv.ParseBool reads it."""

@@ -152,7 +152,7 @@ SERVED: dict[str, Strategy] = {
 
 SUBRESOURCES = frozenset(
     {"status", "scale", "finalize", "approval", "ephemeralcontainers", "resize", "binding",
-     "eviction", "log"}
+     "eviction", "log", "token"}
 )  # fmt: skip
 """Those that are served, of whatever resource has them."""
 

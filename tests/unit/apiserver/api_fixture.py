@@ -100,8 +100,8 @@ def _name(common: str, groups: list[str]) -> x509.Name:
 class RunningApi:
     """A server in a thread. `kubectl(...)` runs the real one as a cluster administrator."""
 
-    def __init__(self, folder: Path, store: Any = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, store: Any = None, **config: Any) -> None:
+        self.folder, self.config = folder, config
         self.authority = Authority(folder)
         self._server_tls = self.authority.issue("kube-apiserver", server=True)
         self.admin = self.authority.issue("admin", ["system:masters"])
@@ -132,6 +132,7 @@ class RunningApi:
             "tls": self._server_tls,
             "kubelet_tls": self._kubelet_tls,
             "service_cidr": SERVICE_CIDR,
+            **self.config,
         }
         await self.server.start(system_seams(), config)
         while not (await self.server.health()).ready:

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.apiserver.admission.chain import Chain, Review
 from cluster.apiserver.admission.plugins import default_plugins
-from cluster.apiserver.authentication import User
+from cluster.apiserver.authn.user import User
 from cluster.machinery import resources
 from cluster.machinery.status import ApiError
 

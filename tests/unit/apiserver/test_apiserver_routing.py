@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from cluster.apiserver import routing
-from cluster.apiserver.authentication import NOBODY, User, user_of
-from cluster.apiserver.authorization import Attributes, refusal
+from cluster.apiserver.authn.user import User
+from cluster.apiserver.authn.x509 import user_of
+from cluster.apiserver.authz.attributes import of_request, refusal
+from cluster.apiserver.http.messages import Request
 from cluster.apiserver.negotiation import JSON, PROTOBUF, Wanted, body_type, wanted
 from cluster.apiserver.routing import Target
 from cluster.machinery.status import ApiError
@@ -94,9 +96,8 @@ def test_body_types() -> None:
 
 def test_users_are_read_from_the_subject() -> None:
     subject = ((("organizationName", "a"),), (("organizationName", "b"),), (("commonName", "u"),))
-    assert user_of({"subject": subject}) == User("u", ("a", "b", "system:authenticated"))
-    assert user_of(None) is NOBODY
-    assert user_of({"subject": ((("organizationName", "system:masters"),),)}) is NOBODY
+    assert user_of({"subject": subject}) == User("u", ("a", "b"))
+    assert user_of({"subject": ((("organizationName", "system:masters"),),)}) is None
 
 
 @pytest.mark.parametrize(
@@ -121,5 +122,6 @@ def test_users_are_read_from_the_subject() -> None:
     ],
 )
 def test_refusals_have_upstreams_words(target: Target | None, message: str) -> None:
-    error = refusal(Attributes(User("u"), "GET", "/metrics", target))
+    request = Request("GET", "/metrics", {}, {}, b"", None, lambda *_: None)  # type: ignore
+    error = refusal(of_request(User("u"), request, target))
     assert (error.code, error.reason, error.message) == (403, "Forbidden", message)

@@ -1,0 +1,51 @@
+"""Client certificates: the common name is the user, organisations are groups (pure)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.apiserver.authn.user import User
+from cluster.apiserver.http.messages import Request
+
+UID = "1.3.6.1.4.1.57683.2"
+"""Upstream's attribute for a user's uid in a subject."""
+Name = tuple[tuple[tuple[str, str], ...], ...]
+
+
+class CertificateAuthenticator:
+    """`not_from`: the subject of an authority whose certificates do not name users."""
+
+    def __init__(self, not_from: Name | None = None) -> None:
+        self._not_from = not_from
+
+    async def identify(self, request: Request) -> User | None:
+        certificate = request.peer_certificate
+        if not certificate or certificate.get("issuer") == self._not_from:
+            return None
+        return user_of(certificate)
+
+
+def user_of(certificate: Mapping[str, Any]) -> User | None:
+    """The user of a certificate that TLS has verified (`ssl.getpeercert` form)."""
+    pairs = [pair for relative in certificate.get("subject", ()) for pair in relative]
+    names = [value for key, value in pairs if key == "commonName"]
+    if not names:
+        return None
+    groups = tuple(value for key, value in pairs if key == "organizationName")
+    uids = [value for key, value in pairs if key == UID]
+    return User(names[0], groups, uids[0] if uids else "")
+
+
+def common_name(certificate: Mapping[str, Any]) -> str:
+    """Of its subject; "" if it has none."""
+    user = user_of(certificate)
+    return user.name if user is not None else ""
+
+
+def subject_of(ca_file: str) -> Name:
+    """The subject of the (first) authority in a PEM file, as `getpeercert` writes issuers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca_file)
+    return context.get_ca_certs()[0]["subject"]  # type: ignore[return-value]

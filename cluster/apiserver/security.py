@@ -1,0 +1,113 @@
+"""Puts authentication and authorisation together from a server's config.
+
+Config, all optional: `service_account` (see `Issuer`), `token_file`, `oidc` (a list, see
+`authn.oidc`), `request_header` (see `authn.request_header`), `anonymous` (true by default),
+`authorization_webhook` (see `authz.webhook`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors.seams import Seams
+from cluster.apiserver.admission.node_restriction import NodeRestriction
+from cluster.apiserver.authn.bearer import BearerAuthenticator, TokenChain
+from cluster.apiserver.authn.bootstrap_tokens import BootstrapTokens
+from cluster.apiserver.authn.chain import AuthenticatorChain
+from cluster.apiserver.authn.request_header import FrontProxyAuthenticator
+from cluster.apiserver.authn.service_accounts import Issuer, ServiceAccountTokens
+from cluster.apiserver.authn.static_tokens import StaticTokens
+from cluster.apiserver.authn.user import Authenticator, TokenAuthenticator
+from cluster.apiserver.authn.x509 import CertificateAuthenticator
+from cluster.apiserver.authz import rbac
+from cluster.apiserver.authz.attributes import Authorizer
+from cluster.apiserver.authz.chain import AlwaysAllowedPaths, AuthorizerChain, Superusers
+from cluster.apiserver.authz.escalation import EscalationCheck
+from cluster.apiserver.authz.node import NodeAuthorizer
+from cluster.apiserver.authz.node_graph import NodeGraph
+from cluster.apiserver.context import Kept
+from cluster.apiserver.handlers.reviews import Reviews
+from cluster.apiserver.lookup import Lookup
+from cluster.machinery import jwt
+from cluster.storage.feed import Feed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Security:
+    """What a server needs to know who asks and what they may do."""
+
+    authenticator: AuthenticatorChain
+    authorizer: Authorizer
+    issuer: Issuer
+    lookup: Lookup
+    reviews: Reviews
+    escalation: EscalationCheck
+    node_restriction: NodeRestriction
+
+
+def compose(
+    seams: Seams, config: Mapping[str, Any], kept: Mapping[str, Kept], feed: Feed
+) -> Security:
+    """`kept` holds the built-in resources. Raises OSError and ValueError for a bad config."""
+    lookup = Lookup(kept)
+    issuer = _issuer(seams, config.get("service_account") or {})
+    tokens = TokenChain(_tokens(seams, config, issuer, lookup))
+    caches = [kept[f"{rbac.GROUP}/v1/{plural}"].registry.cache for plural in rbac.KINDS]
+    by_role = rbac.RbacAuthorizer(rbac.index(caches))
+    graph = NodeGraph(kept["v1/pods"].registry.cache)
+    chain = AuthorizerChain(
+        [
+            AlwaysAllowedPaths(),
+            Superusers(),
+            NodeAuthorizer(graph, lookup, feed.fresh),
+            by_role,
+        ]
+    )
+    wall = seams.clock.wall
+    return Security(
+        _authenticators(config, tokens, issuer),
+        chain,
+        issuer,
+        lookup,
+        Reviews(tokens, issuer.audiences, chain, by_role, wall),
+        EscalationCheck(by_role, chain, lookup),
+        NodeRestriction(lambda namespace, name: lookup.find("v1/pods", namespace, name)),
+    )
+
+
+def _issuer(seams: Seams, config: Mapping[str, Any]) -> Issuer:
+    if not config.get("key"):
+        log.warning("no key for service accounts' tokens: they end with this process")
+        return Issuer(seams, config, jwt.new_signing_key())
+    with open(config["key"], "rb") as file:
+        return Issuer(seams, config, file.read())
+
+
+def _tokens(
+    seams: Seams, config: Mapping[str, Any], issuer: Issuer, lookup: Lookup
+) -> list[TokenAuthenticator]:
+    found: list[TokenAuthenticator] = []
+    if config.get("token_file"):
+        found.append(StaticTokens(config["token_file"]))
+    found.append(ServiceAccountTokens(issuer, lookup, seams))
+    found.append(BootstrapTokens(lookup, seams.clock))
+    return found
+
+
+def _authenticators(
+    config: Mapping[str, Any], tokens: TokenChain, issuer: Issuer
+) -> AuthenticatorChain:
+    found: list[Authenticator] = []
+    proxies = None
+    if config.get("request_header"):
+        front = FrontProxyAuthenticator(config["request_header"])
+        found.append(front)
+        proxies = front.issuer
+    found.append(CertificateAuthenticator(not_from=proxies))
+    found.append(BearerAuthenticator(tokens, issuer.audiences))
+    return AuthenticatorChain(found, anonymous=config.get("anonymous", True) is not False)

@@ -1,0 +1,255 @@
+"""Who may do what, through the real kubectl and plain requests with tokens."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.machinery import jwt
+
+_spec = importlib.util.spec_from_file_location(
+    "api_fixture", Path(__file__).parents[1] / "unit/apiserver/api_fixture.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+api_fixture = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(api_fixture)
+RunningApi = Any
+
+pytestmark = pytest.mark.skipif(api_fixture.KUBECTL is None, reason="kubectl is not on PATH")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    folder = tmp_path_factory.mktemp("security")
+    (folder / "tokens.csv").write_text('secret-of-tom,tom,42,"devs,ops"\n')
+    running = api_fixture.RunningApi(folder, token_file=str(folder / "tokens.csv"))
+    for name in ("default", "robot"):
+        account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": name}}
+        running.json("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    yield running
+    running.close()
+
+
+def with_token(api: RunningApi, token: str, path: str, **headers: str) -> tuple[int, Any]:
+    sent = {"Authorization": f"Bearer {token}", **headers}
+    code, _, body = api.raw("GET", path, headers=sent, anonymous=True)
+    return code, json.loads(body)
+
+
+def user_of(api: RunningApi, token: str, **headers: str) -> Any:
+    """Who the server thinks that this token is."""
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+    sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    body = json.dumps(review).encode()
+    code, _, answer = api.raw("POST", path, body, {**sent, **headers}, anonymous=True)
+    return code, json.loads(answer)["status"]["userInfo"] if code == 201 else None
+
+
+# -- who asks ---------------------------------------------------------------------------------
+
+
+def test_a_token_of_the_file_names_its_user(api: RunningApi) -> None:
+    code, info = user_of(api, "secret-of-tom")
+    assert code == 201
+    assert info == {
+        "username": "tom",
+        "uid": "42",
+        "groups": ["devs", "ops", "system:authenticated"],
+    }
+
+
+def test_a_wrong_token_is_401_and_not_anonymous(api: RunningApi) -> None:
+    code, answer = with_token(api, "wrong", "/version")
+    assert (code, answer["reason"], answer["message"]) == (401, "Unauthorized", "Unauthorized")
+
+
+def test_a_service_account_has_tokens_that_end_with_it(api: RunningApi) -> None:
+    api.kubectl("create", "serviceaccount", "brief")
+    token = api.kubectl("create", "token", "brief", "--duration=20m").strip()
+    code, info = user_of(api, token)
+    assert code == 201
+    assert info["username"] == "system:serviceaccount:default:brief"
+    assert info["groups"] == [
+        "system:serviceaccounts",
+        "system:serviceaccounts:default",
+        "system:authenticated",
+    ]
+    assert info["extra"]["authentication.kubernetes.io/credential-id"][0].startswith("JTI=")
+    api.kubectl("delete", "serviceaccount", "brief")
+    assert user_of(api, token)[0] == 401
+    api.kubectl("create", "serviceaccount", "brief")
+    assert user_of(api, token)[0] == 401  # another account of that name
+
+
+def test_a_token_bound_to_a_pod_ends_with_the_pod(api: RunningApi) -> None:
+    pod = {"containers": [{"name": "c", "image": "i"}], "serviceAccountName": "robot"}
+    body = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "bound"}, "spec": pod}
+    api.json("POST", "/api/v1/namespaces/default/pods", body)
+    token = api.kubectl(
+        "create", "token", "robot", "--bound-object-kind=Pod", "--bound-object-name=bound"
+    ).strip()
+    code, info = user_of(api, token)
+    assert (code, info["extra"]["authentication.kubernetes.io/pod-name"]) == (201, ["bound"])
+    said = api.kubectl(
+        "create", "token", "default", "--bound-object-kind=Pod", "--bound-object-name=bound",
+        ok=False,
+    )  # fmt: skip
+    assert "pod running with different serviceaccount name" in said
+    api.kubectl("delete", "pod", "bound", "--force", "--grace-period=0")
+    assert user_of(api, token)[0] == 401
+
+
+def test_a_token_is_good_for_its_audience_only(api: RunningApi) -> None:
+    token = api.kubectl("create", "token", "robot", "--audience=vault").strip()
+    assert user_of(api, token)[0] == 401
+    review = {
+        "kind": "TokenReview",
+        "apiVersion": "authentication.k8s.io/v1",
+        "spec": {"token": token, "audiences": ["vault", "other"]},
+    }
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    _, answer = api.json("POST", path, review)
+    assert answer["status"]["authenticated"] is True
+    assert answer["status"]["audiences"] == ["vault"]
+    review["spec"] = {"token": token}
+    _, answer = api.json("POST", path, review)
+    assert "authenticated" not in answer["status"]
+    assert answer["status"]["error"]
+
+
+def test_a_token_may_not_be_too_short_lived(api: RunningApi) -> None:
+    said = api.kubectl("create", "token", "robot", "--duration=9m", ok=False)
+    assert "may not specify a duration less than 10 minutes" in said
+
+
+def test_a_secret_holds_a_bootstrap_token(api: RunningApi) -> None:
+    data = {
+        "token-id": "abcdef",
+        "token-secret": "0123456789abcdef",
+        "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+    }
+    secret = {
+        "kind": "Secret",
+        "apiVersion": "v1",
+        "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"name": "bootstrap-token-abcdef"},
+        "stringData": data,
+    }
+    assert api.json("POST", "/api/v1/namespaces/kube-system/secrets", secret)[0] == 201
+    code, info = user_of(api, "abcdef.0123456789abcdef")
+    assert (code, info["username"]) == (201, "system:bootstrap:abcdef")
+    assert "system:bootstrappers" in info["groups"]
+    assert user_of(api, "abcdef.0000000000000000")[0] == 401
+    patch = json.dumps({"stringData": {"expiration": "2020-01-01T00:00:00Z"}}).encode()
+    headers = {"Content-Type": "application/merge-patch+json"}
+    path = "/api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef"
+    assert api.raw("PATCH", path, patch, headers)[0] == 200
+    assert user_of(api, "abcdef.0123456789abcdef")[0] == 401
+
+
+def test_the_keys_for_tokens_are_published(api: RunningApi) -> None:
+    token = api.kubectl("create", "token", "robot").strip()
+    _, discovery = with_token(api, token, "/.well-known/openid-configuration")
+    assert discovery["issuer"] == jwt.claims_unverified(token)["iss"]
+    _, keys = with_token(api, token, "/openid/v1/jwks")
+    known = [key for key in (jwt.from_jwk(each) for each in keys["keys"]) if key]
+    assert jwt.verify(token, known)["sub"] == "system:serviceaccount:default:robot"
+
+
+def test_kubectl_says_who_one_is(api: RunningApi) -> None:
+    assert "admin" in api.kubectl("auth", "whoami")
+
+
+def test_impersonation_needs_a_permission_for_each_part(api: RunningApi) -> None:
+    acting = ("--as=system:serviceaccount:default:robot", "--as-group=x", "auth", "whoami")
+    shown = json.loads(api.kubectl(*acting, "-o", "json"))
+    assert shown["status"]["userInfo"]["groups"] == ["x", "system:authenticated"]
+    jane = api.kubeconfig_for("jane")
+    said = api.kubectl("--as=tom", "get", "pods", ok=False, kubeconfig=jane)
+    assert 'users "tom" is forbidden: User "jane" cannot impersonate resource "users"' in said
+    api.kubectl("create", "clusterrole", "as-tom", "--verb=impersonate", "--resource=users",
+                "--resource-name=tom")  # fmt: skip
+    api.kubectl("create", "clusterrolebinding", "as-tom", "--clusterrole=as-tom", "--user=jane")
+    assert "tom" in api.kubectl("--as=tom", "auth", "whoami", kubeconfig=jane)
+    said = api.kubectl("--as=tom", "--as-group=system:masters", "get", "pods", ok=False,
+                       kubeconfig=jane)  # fmt: skip
+    assert 'groups "system:masters" is forbidden' in said
+
+
+# -- what they may do -------------------------------------------------------------------------
+
+
+def test_the_roles_of_every_cluster_are_there(api: RunningApi) -> None:
+    names = {role["metadata"]["name"] for role in api.get("clusterroles")["items"]}
+    assert {"cluster-admin", "admin", "edit", "view", "system:node", "system:discovery"} <= names
+    assert "system:controller:deployment-controller" in names
+    role = api.get("clusterrole", "cluster-admin")
+    assert role["metadata"]["annotations"] == {
+        "rbac.authorization.kubernetes.io/autoupdate": "true"
+    }
+
+
+def test_a_role_binding_lets_its_subject_into_its_namespace(api: RunningApi) -> None:
+    anna = api.kubeconfig_for("anna")
+    ask = ("auth", "can-i", "list", "pods")
+    assert api.kubectl(*ask, ok=False, kubeconfig=anna) == ""
+    api.kubectl("create", "role", "reader", "--verb=get,list", "--resource=pods,pods/log")
+    api.kubectl("create", "rolebinding", "anna", "--role=reader", "--user=anna")
+    assert api.kubectl(*ask, kubeconfig=anna).strip() == "yes"
+    api.kubectl("get", "pods", kubeconfig=anna)
+    said = api.kubectl("get", "pods", "-n", "kube-system", ok=False, kubeconfig=anna)
+    assert (
+        'pods is forbidden: User "anna" cannot list resource "pods" in API group "" '
+        'in the namespace "kube-system"' in said
+    )
+    said = api.kubectl("delete", "pod", "x", ok=False, kubeconfig=anna)
+    assert 'cannot delete resource "pods"' in said
+    listed = api.kubectl("auth", "can-i", "--list", kubeconfig=anna)
+    assert "pods/log" in listed
+    assert "selfsubjectaccessreviews.authorization.k8s.io" in listed
+    api.kubectl("delete", "rolebinding", "anna")
+    assert api.kubectl(*ask, ok=False, kubeconfig=anna) == ""
+
+
+def test_names_in_a_rule_restrict_it(api: RunningApi) -> None:
+    bert = api.kubeconfig_for("bert")
+    for name in ("open", "closed"):
+        api.kubectl("create", "configmap", name)
+    api.kubectl("create", "role", "one", "--verb=get,list", "--resource=configmaps",
+                "--resource-name=open")  # fmt: skip
+    api.kubectl("create", "rolebinding", "bert", "--role=one", "--user=bert")
+    api.kubectl("get", "configmap", "open", kubeconfig=bert)
+    api.kubectl("get", "cm", "--field-selector=metadata.name=open", kubeconfig=bert)
+    for args in (("configmap", "closed"), ("configmaps",)):
+        assert "forbidden" in api.kubectl("get", *args, ok=False, kubeconfig=bert)
+
+
+def test_nobody_gives_away_what_they_do_not_have(api: RunningApi) -> None:
+    carl = api.kubeconfig_for("carl")
+    api.kubectl("create", "role", "granter", "--verb=create,update,get,list",
+                "--resource=roles.rbac.authorization.k8s.io",
+                "--resource=rolebindings.rbac.authorization.k8s.io")  # fmt: skip
+    api.kubectl("create", "role", "pods", "--verb=get", "--resource=pods")
+    for role in ("granter", "pods"):
+        api.kubectl("create", "rolebinding", f"carl-{role}", f"--role={role}", "--user=carl")
+    api.kubectl("create", "role", "little", "--verb=get", "--resource=pods", kubeconfig=carl)
+    said = api.kubectl("create", "role", "much", "--verb=get,delete", "--resource=pods",
+                       ok=False, kubeconfig=carl)  # fmt: skip
+    assert "is attempting to grant RBAC permissions not currently held" in said
+    assert '{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}' in said
+    said = api.kubectl("create", "rolebinding", "up", "--clusterrole=cluster-admin", "--user=carl",
+                       ok=False, kubeconfig=carl)  # fmt: skip
+    assert "not currently held" in said
+    api.kubectl("create", "role", "binder", "--verb=bind", "--resource-name=system:node",
+                "--resource=clusterroles.rbac.authorization.k8s.io")  # fmt: skip
+    api.kubectl("create", "rolebinding", "carl-binder", "--role=binder", "--user=carl")
+    api.kubectl("create", "rolebinding", "up", "--clusterrole=system:node", "--user=carl",
+                kubeconfig=carl)  # fmt: skip
