@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from actors.seams import Seams
 from cluster.client import Client, ClientError
@@ -68,7 +69,7 @@ class Accounts:
             delay_s = min(delay_s * 2, RETRY_S[1])
 
     async def _request(self, name: str) -> str:
-        request = {
+        request: dict[str, object] = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": TOKEN_S},
@@ -82,9 +83,7 @@ class Accounts:
             answer = await self._create_token(name, request)
         return str(answer["status"]["token"])
 
-    async def _create_token(
-        self, name: str, request: dict[str, object]
-    ) -> dict[str, dict[str, str]]:
+    async def _create_token(self, name: str, request: dict[str, object]) -> dict[str, Any]:
         return await self._client.create(
             "serviceaccounts", request, NAMESPACE, subresource="token", name=name
         )
