@@ -10,6 +10,7 @@ from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.negotiation import JSON, MediaType, parse_accept
 from cluster.machinery import resources, status
 from cluster.machinery.codec import json_codec
+from cluster.machinery.customresources.definition import version_order
 from cluster.machinery.resources import Resource, Subresource
 
 GROUP = "apidiscovery.k8s.io"
@@ -118,6 +119,7 @@ def _group(name: str, versions: dict[str, list[Resource]]) -> Document:
         for gv in versions
         if gv.partition("/")[0] == name and "/" in gv
     ]
+    entries.sort(key=lambda entry: version_order(entry["version"]))
     return {"name": name, "versions": entries, "preferredVersion": entries[0]}
 
 
@@ -168,6 +170,7 @@ def _aggregated_group(name: str, versions: dict[str, list[Resource]]) -> Documen
         for listed in versions.values()
         if listed[0].group == name
     ]
+    found.sort(key=lambda entry: version_order(str(entry["version"])))
     metadata: Document = {"creationTimestamp": None}
     if name:
         metadata["name"] = name

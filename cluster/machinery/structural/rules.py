@@ -10,6 +10,8 @@ from cluster.machinery.structural.schema import ROOT_FIELDS, Raw
 from cluster.machinery.validation.field import Errors
 
 MAX_DEPTH = 100
+MAX_JUNCTORS = 30
+"""Of value validations in each other; upstream leaves this to the size of a request."""
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 UNSUPPORTED = {
     "id": "id is not supported",
@@ -266,7 +268,9 @@ def _children(raw: Raw, path: str, errors: Errors, place: _Place) -> None:
         _node(items, f"{path}.items", errors, _Place("array items", depth=below))
 
 
-def _values(raw: Raw, path: str, errors: Errors, structure: Raw, origin: str) -> None:
+def _values(
+    raw: Raw, path: str, errors: Errors, structure: Raw, origin: str, depth: int = 0
+) -> None:
     """Junctors repeat no structure, and specify nothing that the structure has not."""
     int_or_string = raw is structure and raw.get("x-kubernetes-int-or-string")
     for junctor in JUNCTORS:
@@ -274,9 +278,9 @@ def _values(raw: Raw, path: str, errors: Errors, structure: Raw, origin: str) ->
             place = f"{path}.{junctor}[{at}]"
             if int_or_string and _is_int_or_string(raw, junctor, at):
                 continue
-            _below_junctor(each, place, errors, structure, origin)
+            _below_junctor(each, place, errors, structure, origin, depth + 1)
     if raw.get("not") is not None:
-        _below_junctor(raw["not"], f"{path}.not", errors, structure, origin)
+        _below_junctor(raw["not"], f"{path}.not", errors, structure, origin, depth + 1)
 
 
 def _is_int_or_string(raw: Raw, junctor: str, at: int) -> bool:
@@ -286,7 +290,13 @@ def _is_int_or_string(raw: Raw, junctor: str, at: int) -> bool:
     return junctor == "allOf" and at == 0 and raw["allOf"][0].get("anyOf") == INT_OR_STRING
 
 
-def _below_junctor(raw: Any, path: str, errors: Errors, structure: Raw, origin: str) -> None:
+def _below_junctor(
+    raw: Any, path: str, errors: Errors, structure: Raw, origin: str, depth: int
+) -> None:
+    if depth > MAX_JUNCTORS:
+        text = f"must not be nested more than {MAX_JUNCTORS} levels deep"
+        errors.invalid(path, "", text)
+        return
     if not isinstance(raw, Mapping):
         errors.invalid(path, raw, "must be a schema object")
         return
@@ -304,11 +314,13 @@ def _below_junctor(raw: Any, path: str, errors: Errors, structure: Raw, origin: 
             text = f"because it is defined in {place}"
             errors.required(f"{origin}.properties[{name}]", text)
             continue
-        _below_junctor(child, place, errors, known[name], f"{origin}.properties[{name}]")
+        _below_junctor(child, place, errors, known[name], f"{origin}.properties[{name}]", depth + 1)
     if isinstance(raw.get("items"), Mapping):
         items = structure.get("items")
         if not isinstance(items, Mapping):
             errors.required(f"{origin}.items", f"because it is defined in {path}.items")
         else:
-            _below_junctor(raw["items"], f"{path}.items", errors, items, f"{origin}.items")
-    _values(raw, path, errors, structure, origin)
+            _below_junctor(
+                raw["items"], f"{path}.items", errors, items, f"{origin}.items", depth + 1
+            )
+    _values(raw, path, errors, structure, origin, depth)

@@ -8,7 +8,7 @@ their keys.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -226,20 +226,21 @@ def _junctors(value: Any, raw: Raw, path: str, errors: Errors) -> None:
     for each in raw.get("allOf") or ():
         _nested(value, each, path, errors)
     subject = f'"{path}"'
-    any_of = raw.get("anyOf")
-    if any_of and not any(_valid(value, each, path) for each in any_of):
+    any_of = [_errors(value, each, path) for each in raw.get("anyOf") or ()]
+    if any_of and all(any_of):
         errors.invalid(path, shown(value), f"{subject} must validate at least one schema (anyOf)")
-        errors.extend(_closest(value, any_of, path))
-    one_of = raw.get("oneOf")
-    if one_of:
-        count = sum(_valid(value, each, path) for each in one_of)
-        if count != 1:
-            found = "Found none valid" if not count else f"Found {count} valid alternatives"
-            text = f"{subject} must validate one and only one schema (oneOf). {found}"
-            errors.invalid(path, shown(value), text)
-            errors.extend(_closest(value, one_of, path) if not count else ())
+        best: Errors = min(any_of, key=len)
+        errors.extend(best)
+    one_of = [_errors(value, each, path) for each in raw.get("oneOf") or ()]
+    count = sum(not found for found in one_of)
+    if one_of and count != 1:
+        found = "Found none valid" if not count else f"Found {count} valid alternatives"
+        text = f"{subject} must validate one and only one schema (oneOf). {found}"
+        errors.invalid(path, shown(value), text)
+        closest: Errors = min(one_of, key=len)
+        errors.extend([] if count else closest)
     forbidden = raw.get("not")
-    if forbidden is not None and _valid(value, forbidden, path):
+    if forbidden is not None and not _errors(value, forbidden, path):
         errors.invalid(path, shown(value), f"{subject} must not validate the schema (not)")
 
 
@@ -248,20 +249,11 @@ def shown(value: Any) -> Any:
     return "" if isinstance(value, dict | list) else value
 
 
-def _valid(value: Any, raw: Raw, path: str) -> bool:
+def _errors(value: Any, raw: Raw, path: str) -> Errors:
+    """What one branch says. Each is asked once: asking again would double with every nesting."""
     errors = Errors()
     _nested(value, raw, path, errors)
-    return not errors
-
-
-def _closest(value: Any, branches: Any, path: str) -> Iterator[Any]:
-    """The errors of the branch that fits best, as kube-openapi reports them."""
-    found = []
-    for each in branches:
-        errors = Errors()
-        _nested(value, each, path, errors)
-        found.append(errors)
-    return iter(min(found, key=len, default=()))
+    return errors
 
 
 def _same(a: Any, b: Any) -> bool:

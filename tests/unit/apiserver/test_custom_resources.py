@@ -136,6 +136,20 @@ def test_what_one_server_established_every_server_serves_at_once(tmp_path: Path)
     run(main())
 
 
+def test_the_most_stable_version_of_a_group_is_preferred_whoever_came_first(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with servers(tmp_path) as (api,):
+            await api.established(definition("olds", version("v1beta1", True)))
+            await api.established(definition("news", version("v1", True), version("v2alpha1")))
+            group = await api.must("GET", "/apis/example.com")
+            assert [v["version"] for v in group["versions"]] == ["v1", "v1beta1", "v2alpha1"]
+            assert group["preferredVersion"]["version"] == "v1"
+
+    run(main())
+
+
 def test_a_definition_that_cannot_be_used_holds_up_no_other(tmp_path: Path) -> None:
     async def main() -> None:
         async with servers(tmp_path) as (api,):

@@ -211,6 +211,18 @@ def test_a_value_that_the_schema_allows_is_accepted(schema: Any, value: Any) -> 
     assert wrong(schema, value) == []
 
 
+def test_branches_in_branches_take_no_longer_than_they_are_long() -> None:
+    nested: Any = {"minimum": 10}
+    for _ in range(28):
+        nested = {"anyOf": [nested, {"minimum": 10}]}
+    found = wrong(INT | nested, 1)
+    assert len(found) == 2  # the outermost, and the branch that fits best
+    for _ in range(200):
+        nested = {"not": nested}
+    [said] = refused(root(x=INT | nested))
+    assert "must not be nested more than 30 levels deep" in said
+
+
 def test_what_has_not_changed_is_not_judged_again() -> None:
     small = INT | {"maximum": 1}
     obj = {"type": "object", "properties": {"a": small, "b": small}}
