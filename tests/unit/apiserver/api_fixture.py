@@ -41,11 +41,12 @@ class Authority:
         self.ca = self._write("ca.crt", self._certificate.public_bytes(_PEM))
 
     def issue(
-        self, name: str, groups: list[str] | None = None, server: bool = False
+        self, name: str, groups: list[str] | None = None, server: bool = False, dns: str = ""
     ) -> dict[str, str]:
-        """Paths of ca, cert and key for a user with these groups, or for a server."""
+        """Paths of ca, cert and key for a user with these groups, or for a server (`dns`: its name
+        beside its address)."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = ["127.0.0.1"] if server else []
+        names = ["127.0.0.1", *filter(None, [dns])] if server else []
         certificate = self._sign(_name(name, groups or []), key.public_key(), False, names)
         file = name.replace(":", "-")
         secret = key.private_bytes(
@@ -84,12 +85,20 @@ class Authority:
             )  # fmt: skip
             builder = builder.add_extension(usage, critical=True)
         if names:
-            addresses = [x509.IPAddress(ipaddress.ip_address(n)) for n in names]
-            builder = builder.add_extension(x509.SubjectAlternativeName(addresses), False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_alternative(n) for n in names]), False
+            )
         return builder.sign(self._key, hashes.SHA256())
 
 
 _PEM = serialization.Encoding.PEM
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _name(common: str, groups: list[str]) -> x509.Name:

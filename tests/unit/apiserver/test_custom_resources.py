@@ -268,18 +268,16 @@ class Webhook:
     """A conversion webhook: v1 has spec.both "a-b", v2 has spec.first and spec.second."""
 
     def __init__(self, authority: Authority) -> None:
-        files = authority.issue("webhook", server=True)
+        files = authority.issue("webhook", server=True, dns="hook.default.svc")
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(files["cert"], files["key"])
         self.ca = base64.b64encode(Path(files["ca"]).read_bytes()).decode()
         self.calls: list[int] = []
         self.broken = ""
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
 
     async def __aenter__(self) -> Webhook:
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, ssl=self._tls
-        )
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -385,6 +383,32 @@ def test_a_webhook_that_fails_is_named_and_holds_up_its_version_alone(tmp_path: 
             await api.must("GET", "/api/v1/namespaces/default")
             webhook.broken = ""
             found = await api.until(f"{v2}/a", lambda f: "spec" in f)
+            assert found["spec"] == {"first": "a", "second": "b"}
+
+    run(main())
+
+
+def test_a_webhook_is_reached_through_its_service_under_its_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        webhook = Webhook(Authority(tmp_path))
+        webhook.host = "127.99.0.77"  # what a proxy would lead to: here it listens there itself
+        async with servers(tmp_path) as (api,), webhook:
+            ports = [{"port": webhook.port}]
+            service = {"metadata": {"name": "hook"},
+                       "spec": {"clusterIP": webhook.host, "ports": ports}}  # fmt: skip
+            conversion = webhook.config()
+            client = conversion["webhook"]["clientConfig"]
+            del client["url"]
+            client["service"] = {"namespace": "default", "name": "hook", "port": webhook.port}
+            crd = definition("things", version("v1", True), version("v2"), conversion=conversion)
+            await api.established(crd)
+            await api.must("POST", THINGS, thing("a", both="a-b"))
+            path = THINGS.replace("v1", "v2") + "/a"
+            code, said = await api.ask("GET", path)
+            assert code == 500
+            assert said["message"].endswith('failed: services "hook" not found')
+            await api.must("POST", "/api/v1/namespaces/default/services", service)
+            found = await api.until(path, lambda f: "spec" in f)
             assert found["spec"] == {"first": "a", "second": "b"}
 
     run(main())
