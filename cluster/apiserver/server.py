@@ -40,7 +40,7 @@ from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Feed
 from cluster.storage.listing import Lister
 from cluster.storage.namespace_guard import NamespaceGuard
-from cluster.storage.registry import Environment, Registry
+from cluster.storage.registry import Environment, Registry, name_suffix
 from cluster.storage.strategies import table
 from raftstore.client import StoreClient
 from raftstore.errors import StoreError
@@ -136,6 +136,7 @@ class ApiServer:
             self._find_account,
             self._find_class,
             toleration_s,
+            lambda: name_suffix(seams),
             secured.node_restriction,
             secured.escalation,
         )

@@ -25,6 +25,7 @@ from cluster.kubelet.runtimes.process import ProcessRuntime
 from cluster.kubelet.sandbox import Sandboxes
 from cluster.kubelet.server import KubeletServer
 from cluster.kubelet.status_manager import StatusManager
+from cluster.kubelet.tokens import Tokens
 from cluster.kubelet.volumes.manager import VolumeManager
 
 Object = dict[str, Any]
@@ -97,6 +98,7 @@ class Kubelet:
             sandboxes=sandboxes,
             volumes=VolumeManager(data_dir, capacity),
             references=References(client, self._references_changed),
+            tokens=Tokens(client, seams),
             statuses=statuses,
             events=events,
             handlers=Handlers(self._runtime, seams),

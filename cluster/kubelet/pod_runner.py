@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import Container, Mount, Runtime, RuntimeFailure
 from cluster.kubelet.sandbox import AddressesExhausted, Sandboxes
 from cluster.kubelet.status_manager import StatusManager
+from cluster.kubelet.tokens import TOKENS, Tokens
 from cluster.kubelet.volumes import payload
 from cluster.kubelet.volumes.manager import VolumeManager
 from cluster.machinery.status import ApiError
@@ -60,6 +62,7 @@ class Node:
     sandboxes: Sandboxes
     volumes: VolumeManager
     references: References
+    tokens: Tokens
     statuses: StatusManager
     events: EventRecorder
     handlers: Handlers
@@ -148,7 +151,8 @@ class PodRunner:
         pod = self._current()
         decision = pod_worker.decide(pod, self._observed(), now_s, self._node.limits)
         self._report(pod, decision)
-        if self._refresh and not pod_worker.must_stop(pod, now_s):
+        runs_on = not pod_worker.must_stop(pod, now_s) and not pod_worker.is_terminal(pod)
+        if runs_on and (self._refresh or self._token_due_s() <= now_s):
             self._refresh = False
             await self._refresh_volumes(pod)
         for action in decision.actions:
@@ -158,7 +162,13 @@ class PodRunner:
                 self._kill(pod, action)
             else:
                 await self._finish(pod)
-        return None if decision.wake_at_s is None else decision.wake_at_s - now_s
+        wake_s = math.inf if decision.wake_at_s is None else decision.wake_at_s
+        wake_s = min(wake_s, self._token_due_s() if runs_on else math.inf)
+        return None if wake_s == math.inf else wake_s - now_s
+
+    def _token_due_s(self) -> float:
+        due_s = self._node.tokens.due_s(self.uid)
+        return math.inf if due_s is None else due_s
 
     def _current(self) -> Object:
         """The pod with our own latest status, which the API may not show us yet."""
@@ -299,10 +309,13 @@ class PodRunner:
     async def _fetch(self, references: Iterable[tuple[str, str]]) -> Objects:
         namespace = self.pod["metadata"]["namespace"]
         wanted = sorted(set(references))
-        found = await asyncio.gather(
-            *(self._node.references.get(kind, namespace, name) for kind, name in wanted)
-        )
+        found = await asyncio.gather(*(self._find(kind, namespace, name) for kind, name in wanted))
         return dict(zip(wanted, found, strict=True))
+
+    async def _find(self, kind: str, namespace: str, name: str) -> Object | None:
+        if kind == TOKENS:
+            return await self._node.tokens.get(self.pod, name)
+        return await self._node.references.get(kind, namespace, name)
 
     async def _set_up_volumes(self, pod: Object) -> bool:
         volumes = pod["spec"].get("volumes") or ()
@@ -411,6 +424,7 @@ class PodRunner:
         if not self._gone:
             await self._delete(metadata)
         self._node.statuses.forget(self.uid)
+        self._node.tokens.forget(self.uid)
         self._node.sandboxes.release(self.uid)  # its address is free once nobody names it
         self._released = True
         self._on_released(self.uid)

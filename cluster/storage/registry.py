@@ -146,7 +146,7 @@ class Registry:
         for attempt in range(NAME_ATTEMPTS):
             new = encoding.copied(obj) if prefix else obj
             if prefix:
-                new["metadata"]["name"] = prefix[:58] + _suffix(seams)
+                new["metadata"]["name"] = prefix[:58] + name_suffix(seams)
             try:
                 return await self._create(new, dry_run)
             except ApiError as error:
@@ -411,7 +411,7 @@ def _uid_conflict(resource: Resource, name: str, asked: str, had: str) -> ApiErr
     return status.conflict(resource, name, text)
 
 
-def _suffix(seams: Seams) -> str:
+def name_suffix(seams: Seams) -> str:
     return "".join(seams.randomness.choice(SUFFIX_LETTERS) for _ in range(5))
 
 

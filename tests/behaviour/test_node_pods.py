@@ -56,6 +56,10 @@ class Cluster:
         self.data_dir = str(folder / "node")
         self._call(self._start())
         self.kubeconfig = self._write_kubeconfig()
+        metadata = {"name": "default", "namespace": "default"}  # no controller makes it here
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+        account["automountServiceAccountToken"] = False
+        self.kubectl("create", "-f", "-", stdin=json.dumps(account))
 
     def _call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from cluster.apiserver.admission import priorities, signing_requests
+from cluster.apiserver.admission import priorities, service_accounts, signing_requests
 from cluster.apiserver.admission.chain import Plugin, Review
 from cluster.apiserver.admission.priorities import FindClass
+from cluster.apiserver.admission.service_accounts import FindServiceAccount
 from cluster.machinery import status
 
 PROTECTED_NAMESPACES = ("default", "kube-system", "kube-public")
-DEFAULT_SERVICE_ACCOUNT = "default"
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
-FindServiceAccount = Callable[[str, str], Awaitable[dict[str, Any] | None]]
 
 
 async def no_restriction(review: Review) -> None:
@@ -25,6 +24,7 @@ def default_plugins(
     find_account: FindServiceAccount,
     find_class: FindClass,
     toleration_s: int,
+    suffix: Callable[[], str],
     node_restriction: Plugin = no_restriction,
     escalation: Plugin = no_restriction,
 ) -> Sequence[Plugin]:
@@ -32,7 +32,7 @@ def default_plugins(
     return (
         namespace_lifecycle,
         node_restriction,
-        service_account(find_account),
+        service_accounts.plugin(find_account, suffix),
         priorities.plugin(find_class),
         default_toleration_seconds(toleration_s),
         signing_requests.requester,
@@ -53,31 +53,6 @@ def _new_pod(review: Review) -> dict[str, Any] | None:
     if review.operation != "create" or review.subresource or review.resource.plural != "pods":
         return None
     return review.new
-
-
-def service_account(find: FindServiceAccount) -> Plugin:
-    """A pod runs as some account of its namespace, `default` unless it names another."""
-
-    async def admit(review: Review) -> None:
-        pod = _new_pod(review)
-        if pod is None or "kubernetes.io/config.mirror" in (
-            pod["metadata"].get("annotations") or {}
-        ):
-            return
-        spec = pod.setdefault("spec", {})
-        name = spec.get("serviceAccountName") or DEFAULT_SERVICE_ACCOUNT
-        spec["serviceAccountName"] = spec["serviceAccount"] = name
-        account = await find(review.namespace, name)
-        if account is None and name != DEFAULT_SERVICE_ACCOUNT:
-            text = (
-                f"error looking up service account {review.namespace}/{name}: "
-                f'serviceaccount "{name}" not found'
-            )
-            raise status.forbidden(review.resource, review.name, text)
-        if account and not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
-            spec["imagePullSecrets"] = account["imagePullSecrets"]
-
-    return admit
 
 
 def default_toleration_seconds(toleration_s: int) -> Plugin:

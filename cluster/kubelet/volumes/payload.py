@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.kubelet import downward
+from cluster.kubelet import downward, tokens
 from cluster.kubelet.environment import ConfigError, data_of
 from cluster.kubelet.volumes.atomic_writer import File
 
@@ -21,7 +21,7 @@ def kind_of(volume: Object) -> str:
 
 
 def references(volume: Object) -> set[tuple[str, str]]:
-    """(resource, name) of every ConfigMap and Secret that the volume is made of."""
+    """(resource, name) of every ConfigMap, Secret and token that the volume is made of."""
     sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
     found = set()
     for source in sources:
@@ -29,6 +29,8 @@ def references(volume: Object) -> set[tuple[str, str]]:
             found.add(("configmaps", source["configMap"].get("name", "")))
         if source.get("secret") is not None:
             found.add(("secrets", _secret_name(source["secret"])))
+        if source.get("serviceAccountToken") is not None:
+            found.add(tokens.reference(source["serviceAccountToken"]))
     return found
 
 
@@ -63,6 +65,8 @@ def _of_source(
         )
     if source.get("downwardAPI") is not None:
         return _of_downward(pod, source["downwardAPI"], allocatable, mode)
+    if source.get("serviceAccountToken") is not None:
+        return _of_token(source["serviceAccountToken"], objects, mode)
     raise ConfigError(f"volume source {kind_of(source)!r} is not supported by this kubelet yet")
 
 
@@ -84,6 +88,13 @@ def _of_object(
         elif not source.get("optional"):
             raise ConfigError(f"{resource[:-1]} references non-existent key: {item['key']}")
     return found
+
+
+def _of_token(source: Object, objects: Objects, mode: int) -> dict[str, File]:
+    answer = objects.get(tokens.reference(source))
+    if answer is None:
+        raise ConfigError("there is no token for the pod's service account")
+    return {source["path"]: File(answer["status"]["token"].encode(), mode)}
 
 
 def _of_downward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -240,3 +241,31 @@ def test_deleting_a_namespace_removes_what_is_in_it(cluster, harness):
     cluster.kubectl("delete", "namespace", "doomed", "--timeout=80s")
     print(f"namespace gone after {time.monotonic() - begun:.1f} s")
     assert cluster.out("get", "pods", "-A", "-o", "name").count("/d-") == 0
+
+
+def test_a_pod_reaches_the_api_as_its_service_account(cluster):
+    """By the official client's in-cluster config, unmodified."""
+    program = (
+        "from kubernetes import client, config; config.load_incluster_config();"
+        "me = client.AuthenticationV1Api().create_self_subject_review({});"
+        "pods = client.CoreV1Api().list_namespaced_pod('inside').items;"
+        "print(me.status.user_info.username, [pod.metadata.name for pod in pods])"
+    )
+    container = {"name": "c", "image": "x", "command": [sys.executable, "-c", program]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "asks"},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    cluster.kubectl("create", "namespace", "inside")
+    cluster.kubectl(
+        "-n", "inside", "create", "rolebinding", "view", "--clusterrole=view",
+        "--serviceaccount=inside:default",
+    )  # fmt: skip
+    cluster.kubectl("-n", "inside", "create", "-f", "-", stdin=json.dumps(pod))
+    done = "--for=jsonpath={.status.phase}=Succeeded"
+    cluster.kubectl("-n", "inside", "wait", done, "pod/asks", "--timeout=60s")
+    said = cluster.out("-n", "inside", "logs", "asks")
+    assert said.strip() == "system:serviceaccount:inside:default ['asks']"
+    cluster.kubectl("delete", "namespace", "inside", "--wait=false")

@@ -31,7 +31,7 @@ def admit(operation: Any, resource: str, name: str, new: Any = None) -> Any:
     review = Review(
         operation, resources.find(resource), "", "ns", name, new, None, User("u"), False
     )
-    asyncio.run(Chain(default_plugins(find, find_class, 7)).run(review))
+    asyncio.run(Chain(default_plugins(find, find_class, 7, lambda: "abcde")).run(review))
     return new
 
 
