@@ -26,7 +26,7 @@ from cluster.machinery.resources import Resource
 from cluster.machinery.scale import WORKLOAD, ScalePaths
 from cluster.storage.feed import Feed, Progress
 from cluster.storage.listing import Lister
-from cluster.storage.registry import Registry
+from cluster.storage.registry import Judge, Registry
 
 if TYPE_CHECKING:
     from cluster.apiserver.authn.service_accounts import Issuer
@@ -119,9 +119,20 @@ class Call:
         return bodies.read(self.request, resource.api_version, resource.kind, self.kept.form)
 
     async def admit(self, operation: Operation, new: Object | None, old: Object | None) -> None:
-        """Run the admission chain over a write."""
+        """Run the mutating phase of admission over a write."""
+        await self.context.admission.mutate(self._review(operation, new, old))
+
+    async def judge(self, operation: Operation, new: Object | None, old: Object | None) -> None:
+        """Run the validating phase over what is about to be stored."""
+        await self.context.admission.validate(self._review(operation, new, old))
+
+    def judging(self, operation: Operation) -> Judge:
+        """For a registry: the validating phase, which comes after the kind's own rules."""
+        return lambda new, old: self.judge(operation, new, old)
+
+    def _review(self, operation: Operation, new: Object | None, old: Object | None) -> Review:
         name = self.target.name or ((new or {}).get("metadata") or {}).get("name", "")
-        review = Review(
+        return Review(
             operation,
             self.resource,
             self.target.subresource,
@@ -131,8 +142,22 @@ class Call:
             old,
             self.user,
             self.dry_run,
+            self.request.warnings,
+            self._options(operation),
         )
-        await self.context.admission.run(review)
+
+    def _options(self, operation: Operation) -> Object:
+        """The options of the request, in the form that webhooks are told."""
+        found: Object = {
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": f"{operation.capitalize()}Options",
+        }
+        if self.dry_run:
+            found["dryRun"] = ["All"]
+        for name in ("fieldManager", "fieldValidation"):
+            if operation != "delete" and self.request.parameter(name):
+                found[name] = self.request.parameter(name)
+        return found
 
 
 def dry_run(values: list[str]) -> bool:

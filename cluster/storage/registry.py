@@ -39,6 +39,12 @@ SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 Change = Callable[[Object], Awaitable[Object]]
 """From the current object (the callee may change it) to the wanted one."""
+Judge = Callable[[Object, Object | None], Awaitable[None]]
+"""Says yes to (new, old) as they would be stored, or raises ApiError."""
+
+
+async def _anything(new: Object, old: Object | None) -> None:
+    """The judge of those who need none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,9 @@ class Registry:
 
     # -- creating ----------------------------------------------------------------------------
 
-    async def create(self, obj: Object, *, dry_run: bool = False) -> Written:
+    async def create(
+        self, obj: Object, *, dry_run: bool = False, judge: Judge = _anything
+    ) -> Written:
         """Store a new object; `obj` belongs to the registry from now on. 409 if it exists."""
         seams = self._env.seams
         fill_system_metadata(obj, _uuid(seams), seams.clock.wall())
@@ -148,14 +156,14 @@ class Registry:
             if prefix:
                 new["metadata"]["name"] = prefix[:58] + name_suffix(seams)
             try:
-                return await self._create(new, dry_run)
+                return await self._create(new, dry_run, judge)
             except ApiError as error:
                 taken = error.reason == "AlreadyExists"
                 if not prefix or not taken or attempt == NAME_ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
 
-    async def _create(self, obj: Object, dry_run: bool) -> Written:
+    async def _create(self, obj: Object, dry_run: bool, judge: Judge) -> Written:
         self.strategy.prepare_create(obj)
         name = obj["metadata"].get("name", "")
         pristine = obj
@@ -164,6 +172,8 @@ class Registry:
             checks = await self._env.guard.check(self.resource, obj, fresh=attempt > 0)
             await self._assign(obj, None, attempt)
             self._refuse_invalid(name, self.strategy.validate_create(obj))
+            if attempt == 0:
+                await judge(obj, None)
             written = await self._try_create(obj, pristine, checks, dry_run)
             if written is not None:
                 return written
@@ -269,6 +279,7 @@ class Registry:
         *,
         subresource: str = "",
         dry_run: bool = False,
+        judge: Judge = _anything,
     ) -> Written:
         """Change an object; 404 if there is none, 409 if `change` insists on another version.
 
@@ -281,7 +292,7 @@ class Registry:
             if current is None:
                 current, certain = await self._read(namespace, name), True
             try:
-                new = await self._changed(current, change, subresource, attempt)
+                new = await self._changed(current, change, subresource, attempt, judge)
             except ApiError:
                 if certain:
                     raise
@@ -294,7 +305,7 @@ class Registry:
         raise status.conflict(self.resource, name)
 
     async def _changed(
-        self, current: Stored, change: Change, subresource: str, attempt: int
+        self, current: Stored, change: Change, subresource: str, attempt: int, judge: Judge
     ) -> tuple[Object, Object, bool]:
         """(new, old, whether the new one must be removed) after strategy and validation."""
         old = await self._load(current)
@@ -311,6 +322,7 @@ class Registry:
             k: v for k, v in self.strategy.claims(new).items() if k not in self.strategy.claims(old)
         }
         self._refuse_invalid(name, self._env.allocator.out_of_range(added))
+        await judge(new, old)
         return new, old, deletion.is_finished(new, self.strategy)
 
     def _check_identity(self, new: Object, old: Object) -> None:

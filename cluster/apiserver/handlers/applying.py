@@ -59,6 +59,7 @@ async def _update(call: Call, config: Object, writer: Writer) -> Written:
         change,
         subresource=call.target.subresource,
         dry_run=call.dry_run,
+        judge=call.judging("update"),
     )
 
 
@@ -71,7 +72,7 @@ async def _create(call: Call, config: Object, writer: Writer) -> Written:
     new = onto(call, None, config, writer)
     obj = bodies.conform(call.request, new, [], call.kept.form)
     await call.admit("create", obj, None)
-    return await call.registry.create(obj, dry_run=call.dry_run)
+    return await call.registry.create(obj, dry_run=call.dry_run, judge=call.judging("create"))
 
 
 def onto(call: Call, live: Object | None, config: Object, writer: Writer) -> Object:

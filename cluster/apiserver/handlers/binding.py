@@ -23,6 +23,8 @@ async def bind(call: Call) -> Response:
     if binding["metadata"].setdefault("name", name) != name:
         raise status.bad_request("the name of the binding does not match the name on the URL")
     node = _node(binding, name)
+    await call.admit("create", binding, None)
+    await call.judge("create", binding, None)
 
     async def change(pod: Object) -> Object:
         _refuse_bound(call, pod)
@@ -71,6 +73,7 @@ async def evict(call: Call) -> Response:
     if eviction["metadata"].get("name", call.target.name) != call.target.name:
         raise status.bad_request("name in URL does not match name in Eviction object")
     await call.admit("create", eviction, None)
+    await call.judge("create", eviction, None)
     options = deleting.parse_options(eviction.get("deleteOptions") or {})
     if call.dry_run:
         options = dataclasses.replace(options, dry_run=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from cluster.apiserver import bodies
@@ -24,11 +25,27 @@ async def delete(call: Call) -> Response:
     """A Status when the object is gone, the object itself while it is terminating."""
     shaper = call.shaper()
     options = read_options(call.request)
-    await call.admit("delete", None, None)
+    await _admit(call, call.target.name, options)
     written = await call.registry.delete(call.namespace, call.target.name, options)
     if written.removed and not call.registry.strategy.returns_deleted:
         return Response(200, json_codec.encode(_gone(call, written)))
     return shaper.one(written.data)
+
+
+async def _admit(call: Call, name: str, options: DeleteOptions) -> None:
+    """Admission of the deletion of one object, as the cache knows it. 404 if there is none."""
+    if options.dry_run and not call.dry_run:
+        query = {**call.request.query, "dryRun": ["All"]}
+        call = dataclasses.replace(call, request=dataclasses.replace(call.request, query=query))
+    if call.target.name != name:
+        call = dataclasses.replace(call, target=dataclasses.replace(call.target, name=name))
+    entry = call.registry.cache.get(call.registry.key(call.namespace, name))
+    if entry is None:
+        old = json_codec.decode(await call.registry.get(call.namespace, name))
+    else:
+        old = entry.decode()
+    await call.admit("delete", None, old)
+    await call.judge("delete", None, old)
 
 
 def _gone(call: Call, written: Written) -> dict[str, Any]:
@@ -47,6 +64,7 @@ async def delete_collection(call: Call) -> Response:
     for entry in page.entries:
         name = entry.fields["metadata.name"]
         try:
+            await _admit(call, name, options)
             await call.registry.delete(entry.fields["metadata.namespace"], name, options)
         except ApiError as error:
             if error.reason != "NotFound":

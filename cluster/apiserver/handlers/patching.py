@@ -43,6 +43,7 @@ async def patch(call: Call) -> Response:
         change,
         subresource=call.target.subresource,
         dry_run=call.dry_run,
+        judge=call.judging("update"),
     )
     return shaper.one(written.data)
 

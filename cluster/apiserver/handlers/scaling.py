@@ -49,11 +49,17 @@ async def _write(call: Call, wanted: Any) -> Response:
         old = encoding.copied(obj)
         call.kept.scale.set_replicas(obj, replicas)
         field_managers.track(call, obj, old)
-        await call.admit("update", obj, None)
+        await call.admit("update", scale, call.kept.scale.scale_of(old, unset=0))
+        call.kept.scale.set_replicas(obj, (scale.get("spec") or {}).get("replicas", 0))
         return obj
 
     written = await call.registry.update(
-        call.namespace, call.target.name, change, subresource="scale", dry_run=call.dry_run
+        call.namespace,
+        call.target.name,
+        change,
+        subresource="scale",
+        dry_run=call.dry_run,
+        judge=_judge(call),
     )
     return _answer(call, written.obj)
 
@@ -71,13 +77,31 @@ async def _apply(call: Call) -> Response:
 
     async def change(obj: Object) -> Object:
         new = applying.onto(call, obj, config, writer)
-        await call.admit("update", new, obj)
+        scale = call.kept.scale.scale_of(new, unset=0)
+        await call.admit("update", scale, call.kept.scale.scale_of(obj, unset=0))
+        call.kept.scale.set_replicas(new, (scale.get("spec") or {}).get("replicas", 0))
         return new
 
     written = await call.registry.update(
-        call.namespace, call.target.name, change, subresource="scale", dry_run=call.dry_run
+        call.namespace,
+        call.target.name,
+        change,
+        subresource="scale",
+        dry_run=call.dry_run,
+        judge=_judge(call),
     )
     return _answer(call, written.obj)
+
+
+def _judge(call: Call) -> Judge:
+    """Admission sees scales, not what is scaled."""
+
+    async def judge(new: Object, old: Object | None) -> None:
+        assert old is not None
+        scales = [call.kept.scale.scale_of(each, unset=0) for each in (new, old)]
+        await call.judge("update", *scales)
+
+    return judge
 
 
 def _answer(call: Call, obj: Object) -> Response:

@@ -36,6 +36,7 @@ async def request(call: Call) -> Response:
     spec["expirationSeconds"] = spec.get("expirationSeconds") or DEFAULT_S
     _refuse_invalid(name, spec)
     await call.admit("create", asked, None)
+    await call.judge("create", asked, None)
     binding, node = await _binding(call, account, spec.get("boundObjectRef"))
     audiences, seconds = spec["audiences"], spec["expirationSeconds"]
     token, expires_s = issuer.issue(account, audiences, seconds, binding, node)

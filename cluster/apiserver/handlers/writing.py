@@ -18,7 +18,7 @@ async def create(call: Call) -> Response:
     place(call, obj)
     field_managers.track(call, obj, None)
     await call.admit("create", obj, None)
-    written = await call.registry.create(obj, dry_run=call.dry_run)
+    written = await call.registry.create(obj, dry_run=call.dry_run, judge=call.judging("create"))
     return shaper.one(written.data, 201)
 
 
@@ -40,13 +40,16 @@ async def update(call: Call) -> Response:
             lambda old: replaced(call, obj, old),
             subresource=call.target.subresource,
             dry_run=call.dry_run,
+            judge=call.judging("update"),
         )
     except ApiError as error:
         if error.reason != "NotFound" or not _may_create(call, obj):
             raise
         field_managers.track(call, obj, None)
         await call.admit("create", obj, None)
-        written = await call.registry.create(obj, dry_run=call.dry_run)
+        written = await call.registry.create(
+            obj, dry_run=call.dry_run, judge=call.judging("create")
+        )
     return shaper.one(written.data, 201 if written.created else 200)
 
 
