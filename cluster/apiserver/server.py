@@ -12,7 +12,8 @@ from actors.component import Config, Health
 from actors.seams import Seams
 from actors.tls import server_context
 from cluster.apiserver import bootstrap, openid, security
-from cluster.apiserver.admission.chain import Chain
+from cluster.apiserver.admission import compose
+from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
 from cluster.apiserver.app import App
 from cluster.apiserver.authz import bootstrap as roles
@@ -138,13 +139,13 @@ class ApiServer:
             toleration_s,
             lambda: name_suffix(seams),
             secured.node_restriction,
-            secured.escalation,
         )
+        world = World(seams, self._catalogue, secured, self._webhooks)
         self._context = Context(
             seams,
             self._catalogue,
             self._feed,
-            Chain(plugins),
+            compose.chain(world, plugins),
             KubeletClient(seams, config.get("kubelet_tls")),
             Metrics(),
             secured.lookup,

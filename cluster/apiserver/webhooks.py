@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import binascii
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import BadRequest
 
 MAX_ANSWER_BYTES = 16 << 20
+MAX_CALLS, MAX_IDLE, MAX_ENDPOINTS = 100, 10, 1000
+"""Calls at once and idle connections, an endpoint; endpoints that are remembered."""
 HTTPS_PORT = 443
 ResolveService = Callable[[str, str], Awaitable[str]]
 """From (namespace, name) to the cluster IP. Raises WebhookError."""
@@ -41,11 +45,12 @@ class Endpoint:
 
 
 class WebhookClient:
-    """Keeps one idle connection an endpoint."""
+    """Keeps a few idle connections an endpoint, and bounds how many calls go to it at once."""
 
     def __init__(self, seams: Seams, resolve: ResolveService) -> None:
         self._seams, self._resolve = seams, resolve
-        self._idle: dict[Endpoint, Connection] = {}
+        self._idle: dict[Endpoint, list[Connection]] = {}
+        self._slots: dict[Endpoint, asyncio.Semaphore] = {}
 
     async def call(
         self, config: Mapping[str, Any], body: Mapping[str, Any], timeout_s: float
@@ -53,8 +58,9 @@ class WebhookClient:
         """The decoded answer. `config`: a WebhookClientConfig. Raises WebhookError."""
         endpoint = await self._endpoint(config)
         try:
-            async with timeout(self._seams.clock, timeout_s):
-                return await self._exchange(endpoint, json_codec.encode(dict(body)))
+            async with timeout(self._seams.clock, timeout_s), self._slot(endpoint):
+                data = json_codec.encode(dict(body))
+                return await self._exchange(endpoint, data, f"{timeout_s:g}s")
         except TimeoutError:
             text = f'Post "{endpoint.url}?timeout={timeout_s:g}s": context deadline exceeded'
             raise WebhookError(text) from None
@@ -62,49 +68,76 @@ class WebhookClient:
             raise WebhookError(f'Post "{endpoint.url}": {error}') from error
 
     def close(self) -> None:
-        for connection in self._idle.values():
-            connection.close()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
         self._idle.clear()
 
+    def _slot(self, endpoint: Endpoint) -> asyncio.Semaphore:
+        """Endpoints that have not been called for long are forgotten as new ones come."""
+        slot = self._slots.pop(endpoint, None) or asyncio.Semaphore(MAX_CALLS)
+        self._slots[endpoint] = slot
+        if len(self._slots) > MAX_ENDPOINTS:
+            oldest = next(iter(self._slots))
+            del self._slots[oldest]
+            for connection in self._idle.pop(oldest, ()):
+                connection.close()
+        return slot
+
+    def _take(self, endpoint: Endpoint) -> Connection | None:
+        """An idle connection that is still open."""
+        idle = self._idle.get(endpoint) or []
+        while idle:
+            connection = idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def _give_back(self, endpoint: Endpoint, connection: Connection) -> None:
+        idle = self._idle.setdefault(endpoint, [])
+        if connection.reusable and len(idle) < MAX_IDLE:
+            idle.append(connection)
+        else:
+            connection.close()
+
     async def _endpoint(self, config: Mapping[str, Any]) -> Endpoint:
-        ca = base64.b64decode(config.get("caBundle") or "").decode()
+        ca = _ca(config.get("caBundle") or "")
         service = config.get("service")
         if not service:
             parts = urlsplit(config["url"])
             host = str(parts.hostname)
-            return Endpoint(host, parts.port or HTTPS_PORT, parts.path or "/", host, ca)
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            return Endpoint(host, parts.port or HTTPS_PORT, path, host, ca)
         namespace, name = service["namespace"], service["name"]
         host = await self._resolve(namespace, name)
         path = service.get("path") or "/"
         port = int(service.get("port") or HTTPS_PORT)
         return Endpoint(host, port, path, f"{name}.{namespace}.svc", ca)
 
-    async def _exchange(self, endpoint: Endpoint, body: bytes) -> dict[str, Any]:
-        connection = self._idle.pop(endpoint, None)
-        reused = connection is not None and not connection.closed
-        if connection is None or not reused:
+    async def _exchange(self, endpoint: Endpoint, body: bytes, limit: str) -> dict[str, Any]:
+        connection = self._take(endpoint)
+        reused = connection is not None
+        if connection is None:
             connection = await self._dial(endpoint)
         try:
-            status, answer = await self._post(connection, endpoint, body)
+            status, answer = await self._post(connection, endpoint, body, limit)
         except ConnectionLost:
             connection.close()
             if not reused:
                 raise
-            return await self._exchange(endpoint, body)  # it had been closed while it was idle
+            return await self._exchange(endpoint, body, limit)  # closed while it was idle
         except BaseException:
             connection.close()
             raise
-        if connection.reusable:
-            self._idle[endpoint] = connection
-        else:
-            connection.close()
+        self._give_back(endpoint, connection)
         return self._decoded(status, answer)
 
     async def _post(
-        self, connection: Connection, endpoint: Endpoint, body: bytes
+        self, connection: Connection, endpoint: Endpoint, body: bytes, limit: str
     ) -> tuple[int, bytes]:
         head = (
-            f"POST {endpoint.path} HTTP/1.1\r\nHost: {endpoint.server_name}:{endpoint.port}\r\n"
+            f"POST {_with_limit(endpoint.path, limit)} HTTP/1.1\r\n"
+            f"Host: {endpoint.server_name}:{endpoint.port}\r\n"
             "Content-Type: application/json\r\nAccept: application/json\r\n"
             f"User-Agent: kube-apiserver-admission\r\nContent-Length: {len(body)}\r\n\r\n"
         )
@@ -138,3 +171,15 @@ class WebhookClient:
         )
         assert isinstance(connection, Connection)
         return connection
+
+
+def _ca(bundle: str) -> str:
+    try:
+        return base64.b64decode(bundle).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise WebhookError(f"unable to load root certificates: {error}") from error
+
+
+def _with_limit(path: str, limit: str) -> str:
+    """The webhook is told how long it is waited for."""
+    return f"{path}{'&' if '?' in path else '?'}timeout={limit}"

@@ -26,9 +26,8 @@ def default_plugins(
     toleration_s: int,
     suffix: Callable[[], str],
     node_restriction: Plugin = no_restriction,
-    escalation: Plugin = no_restriction,
 ) -> Sequence[Plugin]:
-    """The chain of a server."""
+    """Those that need little of the server, in their order."""
     return (
         namespace_lifecycle,
         node_restriction,
@@ -36,7 +35,6 @@ def default_plugins(
         priorities.plugin(find_class),
         default_toleration_seconds(toleration_s),
         signing_requests.requester,
-        escalation,
     )
 
 

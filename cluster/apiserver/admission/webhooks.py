@@ -51,7 +51,7 @@ class Hook:
     @property
     def fails(self) -> bool:
         """Whether a write is refused when the webhook does not answer."""
-        return self.raw.get("failurePolicy", "Fail") != "Ignore"
+        return bool(self.raw.get("failurePolicy", "Fail") != "Ignore")
 
 
 def hooks(configuration: Object) -> Sequence[Hook]:

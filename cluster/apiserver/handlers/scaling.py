@@ -14,6 +14,7 @@ from cluster.machinery.codec import json_codec
 from cluster.machinery.scale import API_VERSION, KIND
 from cluster.machinery.status import Cause
 from cluster.storage import encoding
+from cluster.storage.registry import Judge
 
 
 async def get(call: Call) -> Response:
