@@ -6,6 +6,7 @@ Pure: it decides names, addresses, certificates and configs; hosts start what it
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from actors.component import ActorSpec, ComponentSpec
 from actors.placement import Machine, spread
 from cluster.machinery import jwt
 from cluster.pki import Authority, KeyPair
+from cluster.storage.encryption.config import document as encryption_document
 
 ELECTION = {"lease_s": 4.0, "renew_s": 3.0, "retry_s": 0.5}
 """Shorter than upstream's 15/10/2: hand-over matters more here than sparing a few writes."""
@@ -30,6 +32,8 @@ MODULES = (
 )
 """Where the components are; processes that will run one can import them beforehand."""
 
+ENCRYPTION = ("pki", "encryption.yaml")
+"""In a cluster's folder: the keys of what stands encrypted in its store."""
 DOMAIN = "cluster.local"
 ISSUER = f"https://kubernetes.default.svc.{DOMAIN}"
 """Of service accounts' tokens."""
@@ -164,11 +168,14 @@ class Plan:
 class _Wiring:
     """Builds the specs of one cluster; holds the authority while it does."""
 
-    def __init__(self, shape: Shape, placed: Layout, authority: Authority) -> None:
+    def __init__(
+        self, shape: Shape, placed: Layout, authority: Authority, encryption: bytes
+    ) -> None:
         self._shape = shape
         self._layout = placed
         self._authority = authority
         self._account_key = jwt.new_signing_key()
+        self._encryption = encryption
 
     def actors(self) -> tuple[ActorSpec, ...]:
         placed = self._layout
@@ -261,10 +268,12 @@ class _Wiring:
             self._authority.issue("raykube:api-server", ["raykube:store"]),
         )
         account_key = self._shape.path("pki", "service-account.key")
+        encryption_file = self._shape.path(*ENCRYPTION)
         config = {
             "name": server.name,
             "address": f"{server.address}:{API_PORT}",
             "service_account": {"issuer": ISSUER, "key": account_key},
+            "encryption": encryption_file,
             "advertise_address": server.address,
             "store": self._layout.store_endpoints,
             "store_tls": store_tls,
@@ -274,8 +283,8 @@ class _Wiring:
             "event_ttl_s": 3600,
         }
         component = ComponentSpec("cluster.apiserver.server:ApiServer", config)
-        secrets = ((account_key, self._account_key),)
-        files += kubelet_files + store_files + secrets
+        hidden = ((account_key, self._account_key), (encryption_file, self._encryption))
+        files += kubelet_files + store_files + hidden
         return self._spec(server, "api-server", [component], files)
 
     def _manager(self, manager: Placed) -> ActorSpec:
@@ -347,11 +356,20 @@ def store_address(members: Sequence[Placed], member: Placed, port: int) -> str:
     return f"{member.address}:{own_port(members, member, port)}"
 
 
-def plan(shape: Shape, machines: Sequence[Machine]) -> Plan:
-    """Everything about a cluster of this shape on these machines, with fresh certificates."""
+def new_encryption() -> bytes:
+    """An EncryptionConfiguration for secrets, with a fresh key."""
+    name, key = secrets.token_hex(4), secrets.token_bytes(32)
+    return encryption_document("aesgcm", name, key, ["secrets"]).encode()
+
+
+def plan(shape: Shape, machines: Sequence[Machine], encryption: bytes = b"") -> Plan:
+    """Everything about a cluster of this shape on these machines, with fresh certificates.
+
+    `encryption`: the EncryptionConfiguration of a store that is restored.
+    """
     authority = Authority.create(f"raykube-{shape.name}-ca")
     placed = layout(shape, machines)
     admin = authority.issue("kubernetes-admin", ["system:masters"])
     store_client = authority.issue("root", ["raykube:store"])
-    actors = _Wiring(shape, placed, authority).actors()
+    actors = _Wiring(shape, placed, authority, encryption or new_encryption()).actors()
     return Plan(placed, actors, authority.pair, admin, store_client)

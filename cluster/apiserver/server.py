@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import platform
-from typing import Any
+from typing import Any, cast
 
 from actors.component import Config, Health
 from actors.seams import Seams
@@ -34,7 +34,7 @@ from cluster.apiserver.webhooks import WebhookClient, WebhookError
 from cluster.machinery.codec import json_codec
 from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
-from cluster.storage import cache, compactor, keys
+from cluster.storage import cache, compactor, encryption, keys
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
@@ -104,6 +104,13 @@ class ApiServer:
         ]
 
     async def _open_store(self, seams: Seams, config: Config) -> Store:
+        store = await self._dialled(seams, config)
+        if not config.get("encryption"):
+            return store
+        rules = encryption.load(config["encryption"], seams.randomness.randbytes)
+        return cast(Store, encryption.EncryptedStore(store, rules))
+
+    async def _dialled(self, seams: Seams, config: Config) -> Store:
         if self._given_store is not None:
             return self._given_store
         self._client = StoreClient(list(config["store"]), config.get("store_tls"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from raftstore.backup.restoring import FolderInUse, Restored, restore
 from raftstore.backup.saving import Saved, save
 from raftstore.client import StoreClient
 
+KEYS = ".encryption.yaml"
 PIECE_S = 30.0
 """How long a member may take for one piece of a backup."""
 
@@ -26,6 +28,25 @@ def snapshot(name: str, file: str) -> None:
     with _told(file):
         saved = store_client.run(clusters.load(name), lambda client: _save(client, file))
     click.echo(f"{file}: revision {saved.revision}, {saved.records} records, verified")
+    keys = _keep_keys(clusters.load(name), file)
+    if keys:
+        click.echo(f"{keys}: the keys of the secrets in it; keep both, and keep them apart")
+
+
+def keys_of(file: str) -> str:
+    """Where the keys of a backup stand."""
+    return f"{file}{KEYS}"
+
+
+def _keep_keys(shape: compose.Shape, file: str) -> str:
+    """Secrets stand encrypted in a backup too: without these it does not hold them."""
+    source, target = shape.path(*compose.ENCRYPTION), keys_of(file)
+    if not os.path.exists(source):
+        return ""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as out, open(source, "rb") as held:
+        out.write(held.read())
+    return target
 
 
 async def _save(client: StoreClient, file: str) -> Saved:

@@ -79,7 +79,7 @@ def _launch(shape: compose.Shape, address: str, restore: str | None, *, private:
                 code=EXISTS,
             )
         machines = ray_host.machines()
-        plan = compose.plan(shape, machines)
+        plan = compose.plan(shape, machines, _keys_of(restore))
         _save(shape, plan, address)
         own = ray_host.own_machine(machines)  # where this folder is
         if restore:
@@ -87,6 +87,14 @@ def _launch(shape: compose.Shape, address: str, restore: str | None, *, private:
         ray_host.launch(ray_host.Plan(shape.name, shape.folder, plan.actors), own.pin)
     finally:
         ray_host.disconnect()
+
+
+def _keys_of(restore: str | None) -> bytes:
+    """The keys of the secrets in a backup, where they stand beside it."""
+    from cluster.cli import store_backup
+
+    path = Path(store_backup.keys_of(restore)) if restore else None
+    return path.read_bytes() if path is not None and path.exists() else b""
 
 
 def _restore(shape: compose.Shape, plan: compose.Plan, own: Machine, file: str) -> None:

@@ -19,6 +19,7 @@ from cluster.storage import deletion, encoding, keys
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.encoding import Object
+from cluster.storage.encryption import Stale
 from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Progress
 from cluster.storage.namespace_guard import Guard
@@ -346,7 +347,8 @@ class Registry:
         data = encoding.encode(old if new == old else new)  # the order of keys is no change
         stored = await self._form.dump(data)
         guessed = not certain and data == current.stored  # a guess is in the version shown
-        if (guessed or stored == current.stored) and not finished:
+        stale = isinstance(current.stored, Stale)  # written anew, though it says the same
+        if (guessed or stored == current.stored) and not finished and not stale:
             if not certain:
                 return None
             return self._written(data, current.revision, dry_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from cluster.machinery import jwt
+from cluster.storage.encryption.config import document
 
 _spec = importlib.util.spec_from_file_location(
     "api_fixture", Path(__file__).parents[1] / "unit/apiserver/api_fixture.py"
@@ -28,7 +30,12 @@ pytestmark = pytest.mark.skipif(api_fixture.KUBECTL is None, reason="kubectl is 
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
     folder = tmp_path_factory.mktemp("security")
     (folder / "tokens.csv").write_text('secret-of-tom,tom,42,"devs,ops"\n')
-    running = api_fixture.RunningApi(folder, token_file=str(folder / "tokens.csv"))
+    (folder / "encryption.yaml").write_text(document("aesgcm", "k1", b"k" * 32, ["secrets"]))
+    running = api_fixture.RunningApi(
+        folder,
+        token_file=str(folder / "tokens.csv"),
+        encryption=str(folder / "encryption.yaml"),
+    )
     for name in ("default", "robot"):
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": name}}
         running.json("POST", "/api/v1/namespaces/default/serviceaccounts", account)
@@ -253,3 +260,20 @@ def test_nobody_gives_away_what_they_do_not_have(api: RunningApi) -> None:
     api.kubectl("create", "rolebinding", "carl-binder", "--role=binder", "--user=carl")
     api.kubectl("create", "rolebinding", "up", "--clusterrole=system:node", "--user=carl",
                 kubeconfig=carl)  # fmt: skip
+
+
+# -- what stands in the store -----------------------------------------------------------------
+
+
+def test_secrets_stand_encrypted_in_the_store(api: RunningApi) -> None:
+    api.kubectl("create", "secret", "generic", "hidden", "--from-literal=password=hunter2")
+    stored = api.call(api.store.range(b"/registry/secrets/default/hidden")).kvs[0].value
+    assert stored.startswith(b"k8s:enc:aesgcm:v1:k1:")
+    assert base64.b64encode(b"hunter2") not in stored
+    api.stop()
+    api.start()
+    secret = api.get("secret", "hidden")
+    assert base64.b64decode(secret["data"]["password"]) == b"hunter2"
+    patch = ("patch", "secret", "hidden", "-p", '{"metadata":{"labels":{"a":"b"}}}')
+    assert "patched" in api.kubectl(*patch)
+    assert api.get("secret", "hidden")["data"] == secret["data"]

@@ -1,0 +1,89 @@
+"""Reads an EncryptionConfiguration (apiserver.config.k8s.io/v1): which values, which keys."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.machinery import resources
+from cluster.storage import keys
+from cluster.storage.encryption.providers import Identity, Provider, RandomBytes, make
+
+KIND, API_VERSION = "EncryptionConfiguration", "apiserver.config.k8s.io/v1"
+Providers = tuple[Provider, ...]
+"""The first writes, all read."""
+
+
+class Rules:
+    """The providers of each key of the store."""
+
+    def __init__(self, listed: Sequence[tuple[str, Providers]]) -> None:
+        """`listed`: (resource as "secrets", "deployments.apps" or with wildcards, providers)."""
+        self._listed = listed
+        core = [r for r in resources.ALL if not r.group]
+        self._core = {keys.prefix(r).split("/")[2] for r in core}
+        self._groups = {r.group for r in resources.ALL}
+        self._found: dict[str, Providers | None] = {}
+
+    def of(self, key: bytes) -> Providers | None:
+        """None for values that stand as they are."""
+        parts = key.split(b"/", 4)
+        if len(parts) < 4 or parts[1] != b"registry":
+            return None
+        name = b"/".join(parts[2:4]).decode("utf-8", "replace")
+        plain = parts[2].decode("utf-8", "replace")
+        name = plain if plain in self._core else name
+        if name not in self._found:
+            self._found[name] = self._search(name)
+        return self._found[name]
+
+    def _search(self, name: str) -> Providers | None:
+        group, _, plural = name.rpartition("/")
+        if group and group not in self._groups and "." not in group:
+            return None  # the server's own bookkeeping: no resource
+        for pattern, providers in self._listed:
+            wanted, _, wanted_group = pattern.partition(".")
+            suits = wanted in ("*", plural) and wanted_group in ("*", group)
+            if suits or (pattern == "*." and not group):
+                return providers
+        return None
+
+
+def load(path: str, random: RandomBytes) -> Rules:
+    """From a file. Raises OSError, and ValueError for what is none."""
+    document = yaml.safe_load(Path(path).read_text()) or {}
+    if document.get("kind") != KIND or document.get("apiVersion") != API_VERSION:
+        raise ValueError(f"{path}: not an {KIND} of {API_VERSION}")
+    listed: list[tuple[str, Providers]] = []
+    for entry in document.get("resources") or ():
+        providers = tuple(p for each in entry["providers"] for p in _providers(each, random))
+        if not providers:
+            raise ValueError(f"{path}: resources need at least one provider")
+        listed += [(str(resource), providers) for resource in entry["resources"]]
+    return Rules(listed)
+
+
+def _providers(entry: Mapping[str, Any], random: RandomBytes) -> list[Provider]:
+    ((kind, described),) = entry.items()
+    if kind == "identity":
+        return [Identity()]
+    found = []
+    for key in (described or {}).get("keys") or ():
+        secret = base64.b64decode(key["secret"], validate=True)
+        found.append(make(kind, str(key["name"]), secret, random))
+    if not found:
+        raise ValueError(f"encryption provider {kind!r} is not supported, or has no keys")
+    return found
+
+
+def document(kind: str, name: str, secret: bytes, plurals: Sequence[str]) -> str:
+    """A configuration with one key, which leaves what stood plain before readable."""
+    key = {"name": name, "secret": base64.b64encode(secret).decode()}
+    providers: list[Any] = [{kind: {"keys": [key]}}, {"identity": {}}]
+    entry = {"resources": list(plurals), "providers": providers}
+    whole = {"kind": KIND, "apiVersion": API_VERSION, "resources": [entry]}
+    return yaml.safe_dump(whole, sort_keys=False)

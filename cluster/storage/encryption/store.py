@@ -1,0 +1,129 @@
+"""A store whose values are encrypted on the way in and decrypted on the way out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Any
+
+from cluster.storage.encryption.config import Rules
+from cluster.storage.encryption.providers import START, Identity, Undecryptable
+from raftstore.types import (
+    Compare,
+    Event,
+    EventType,
+    KeyValue,
+    Op,
+    Put,
+    RangeResult,
+    Result,
+    Store,
+    TxnResult,
+    WatchBatch,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Stale(bytes):
+    """The plain value of what stands there under another key than the one that writes now."""
+
+
+class EncryptedStore:
+    """The calls of `Store` that the storage layer makes; every other one goes through as it is.
+
+    A value that no key opens is left out of answers, and logged: it stays in the store, and one
+    of them does not keep the server from serving all others.
+    """
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store, self._rules = store, rules
+        self._told: set[bytes] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def range(self, key: bytes, range_end: bytes = b"", **options: Any) -> RangeResult:
+        return self._opened(await self._store.range(key, range_end, **options))
+
+    async def put(self, key: bytes, value: bytes, **options: Any) -> Any:
+        return await self._store.put(key, self._sealed(key, value), **options)
+
+    async def txn(
+        self, compare: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = ()
+    ) -> TxnResult:
+        sealed = [self._sealed_op(op) for op in success]
+        result = await self._store.txn(compare, sealed, [self._sealed_op(op) for op in failure])
+        return result._replace(responses=[self._opened_result(r) for r in result.responses])
+
+    async def watch(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Sequence[EventType] = (),
+    ) -> AsyncGenerator[WatchBatch, None]:
+        watch = self._store.watch(
+            key, range_end, start_revision=start_revision, prev_kv=prev_kv, filters=filters
+        )
+        try:
+            async for batch in watch:
+                yield self._opened_batch(batch)
+        finally:
+            await watch.aclose()
+
+    # -- in ----------------------------------------------------------------------------------
+
+    def _sealed(self, key: bytes, value: bytes) -> bytes:
+        providers = self._rules.of(key)
+        return value if providers is None else providers[0].seal(key, value)
+
+    def _sealed_op(self, op: Op) -> Op:
+        return op._replace(value=self._sealed(op.key, op.value)) if isinstance(op, Put) else op
+
+    # -- out ---------------------------------------------------------------------------------
+
+    def _opened_result(self, result: Result) -> Result:
+        return self._opened(result) if isinstance(result, RangeResult) else result
+
+    def _opened(self, result: RangeResult) -> RangeResult:
+        if not any(self._concerns(kv) for kv in result.kvs):
+            return result
+        return result._replace(kvs=list(self._opened_all(result.kvs)))
+
+    def _opened_all(self, found: Iterable[KeyValue]) -> Iterable[KeyValue]:
+        for kv in found:
+            opened = self._opened_kv(kv)
+            if opened is not None:
+                yield opened
+
+    def _opened_batch(self, batch: WatchBatch) -> WatchBatch:
+        if not any(event.type == "put" and self._concerns(event.kv) for event in batch.events):
+            return batch
+        events: list[Event] = []
+        for event in batch.events:
+            kv = self._opened_kv(event.kv) if event.type == "put" else event.kv
+            if kv is not None:
+                events.append(event._replace(kv=kv))
+        return batch._replace(events=events)
+
+    def _concerns(self, kv: KeyValue) -> bool:
+        return kv.value.startswith(START) or self._rules.of(kv.key) is not None
+
+    def _opened_kv(self, kv: KeyValue) -> KeyValue | None:
+        providers = self._rules.of(kv.key) or (Identity(),)
+        for position, provider in enumerate(providers):
+            plain = isinstance(provider, Identity)
+            if plain == kv.value.startswith(START) or not kv.value.startswith(provider.prefix):
+                continue
+            try:
+                value = provider.open(kv.key, kv.value)
+            except Undecryptable:
+                continue  # two keys may have one name
+            return kv._replace(value=Stale(value) if position else value)
+        if kv.key not in self._told:
+            self._told.add(kv.key)
+            log.error("no key opens %s: it is left out", kv.key.decode("utf-8", "replace"))
+        return None
