@@ -2,7 +2,7 @@
 
 Config, all optional: `service_account` (see `Issuer`), `token_file`, `oidc` (a list, see
 `authn.oidc`), `request_header` (see `authn.request_header`), `anonymous` (true by default),
-`authorization_webhook` (see `authz.webhook`).
+`token_webhook` (see `authn.webhook`), `authorization_webhook` (see `authz.webhook`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from cluster.apiserver.admission.node_restriction import NodeRestriction
 from cluster.apiserver.authn.bearer import BearerAuthenticator, TokenChain
 from cluster.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from cluster.apiserver.authn.chain import AuthenticatorChain
+from cluster.apiserver.authn.oidc import OidcTokens
 from cluster.apiserver.authn.request_header import FrontProxyAuthenticator
 from cluster.apiserver.authn.service_accounts import Issuer, ServiceAccountTokens
 from cluster.apiserver.authn.static_tokens import StaticTokens
 from cluster.apiserver.authn.user import Authenticator, TokenAuthenticator
-from cluster.apiserver.authn.x509 import CertificateAuthenticator
+from cluster.apiserver.authn.webhook import WebhookTokens
+from cluster.apiserver.authn.x509 import CertificateAuthenticator, subject_of
 from cluster.apiserver.authz import rbac
 from cluster.apiserver.authz.attributes import Authorizer
 from cluster.apiserver.authz.chain import AlwaysAllowedPaths, AuthorizerChain, Superusers
 from cluster.apiserver.authz.escalation import EscalationCheck
 from cluster.apiserver.authz.node import NodeAuthorizer
 from cluster.apiserver.authz.node_graph import NodeGraph
+from cluster.apiserver.authz.webhook import WebhookAuthorizer
 from cluster.apiserver.context import Kept
 from cluster.apiserver.handlers.reviews import Reviews
 from cluster.apiserver.lookup import Lookup
@@ -60,14 +63,15 @@ def compose(
     caches = [kept[f"{rbac.GROUP}/v1/{plural}"].registry.cache for plural in rbac.KINDS]
     by_role = rbac.RbacAuthorizer(rbac.index(caches))
     graph = NodeGraph(kept["v1/pods"].registry.cache)
-    chain = AuthorizerChain(
-        [
-            AlwaysAllowedPaths(),
-            Superusers(),
-            NodeAuthorizer(graph, lookup, feed.fresh),
-            by_role,
-        ]
-    )
+    authorizers: list[Authorizer] = [
+        AlwaysAllowedPaths(),
+        Superusers(),
+        NodeAuthorizer(graph, lookup, feed.fresh),
+        by_role,
+    ]
+    if config.get("authorization_webhook"):
+        authorizers.append(WebhookAuthorizer(seams, config["authorization_webhook"]))
+    chain = AuthorizerChain(authorizers)
     wall = seams.clock.wall
     return Security(
         _authenticators(config, tokens, issuer),
@@ -96,6 +100,9 @@ def _tokens(
         found.append(StaticTokens(config["token_file"]))
     found.append(ServiceAccountTokens(issuer, lookup, seams))
     found.append(BootstrapTokens(lookup, seams.clock))
+    found += [OidcTokens(seams, issuer_config) for issuer_config in config.get("oidc") or ()]
+    if config.get("token_webhook"):
+        found.append(WebhookTokens(seams, config["token_webhook"]))
     return found
 
 
@@ -106,6 +113,8 @@ def _authenticators(
     proxies = None
     if config.get("request_header"):
         front = FrontProxyAuthenticator(config["request_header"])
+        if front.issuer == subject_of(config["tls"]["ca"]):
+            raise ValueError("the front proxies' authority needs a name of its own")
         found.append(front)
         proxies = front.issuer
     found.append(CertificateAuthenticator(not_from=proxies))

@@ -90,6 +90,8 @@ class ApiServer:
         host, _, port = str(config["address"]).rpartition(":")
         self._listener = HttpListener(seams, self._app.handle)
         tls = server_context(config["tls"], require_client=False)
+        if config.get("request_header"):
+            tls.load_verify_locations(config["request_header"]["ca"])
         await self._listener.start(host, int(port), tls)
         self._address = f"{host}:{self._listener.port}"
         advertised = config.get("advertise_address") or host

@@ -33,10 +33,10 @@ SERVICE_CIDR = "127.99.0.0/16"
 class Authority:
     """A certificate authority in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "test-ca") -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("test-ca", [])
+        self._name = _name(name, [])
         self._certificate = self._sign(self._name, self._key.public_key(), ca=True, names=[])
         self.ca = self._write("ca.crt", self._certificate.public_bytes(_PEM))
 
