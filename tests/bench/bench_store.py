@@ -2,7 +2,7 @@
 
 usage: scripts/bench store [--seconds 2] [--rounds 3] [--keys 1000000] [SECTION...]
 
-Sections: writes reads txn watch lease keys. Every figure is the median of the rounds; fsync is on.
+Sections: writes reads txn watch lease etcdctl keys. Figures are medians of rounds; fsync is on.
 etcd's requests come from h2load (see etcd.py), ours from the Python client (see own.py).
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import uvloop
-from etcd import Etcd
+from etcd import Etcd, check_perf
 from figures import Load, median, tell
 from own import Own
 
@@ -26,7 +26,7 @@ from actors import collector
 
 CLIENTS = (1, 64, 1000)
 WATCHERS = (1, 100, 1000)
-BATCH = 100
+BATCH = 20
 
 
 class Bench:
@@ -87,6 +87,17 @@ class Bench:
             rates = median(owns).per_s, median(peers).per_s
             tell("watch deliveries", "per_s", *rates, watchers=watchers, peer_client="raw HTTP/2")
 
+    async def etcdctl(self) -> None:
+        """`etcdctl check perf`: limited to 150, 1000 and 8000 writes/s of 1 KiB (s, m, l)."""
+        for load, clients in (("s", 50), ("m", 200), ("l", 500)):
+            own, passed = await asyncio.to_thread(check_perf, self._own.gateways, load)
+            peer, peer_passed = await asyncio.to_thread(check_perf, self._etcd.gateways, load)
+            facts = {"clients": clients, "passed": passed, "peer_passed": peer_passed}
+            tell(f"etcdctl check perf, load {load}", "per_s", own, peer, **facts)
+        native = await self._own.put(500, self._duration_s, 1024)
+        facts = {"clients": 500, "peer_client": "etcdctl check perf"}
+        tell("puts of 1 KiB, each by its own client", "per_s", native.per_s, peer, **facts)
+
     async def keys(self) -> None:
         """Memory of many keys in all members, and the time from a power cut to the first read."""
         before = self._own.memory_bytes(), self._etcd.memory_bytes()
@@ -138,7 +149,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keys", type=int, default=1_000_000)
-    every = ("writes", "reads", "txn", "watch", "lease", "keys")
+    every = ("writes", "reads", "txn", "watch", "lease", "etcdctl", "keys")
     parser.add_argument("sections", nargs="*", default=every)
     arguments = parser.parse_args()
     collector.calm()

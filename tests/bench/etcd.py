@@ -10,9 +10,11 @@ import asyncio
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 
 from figures import Load, load_of
 from http2 import Http2, message
@@ -25,6 +27,7 @@ KEY = b"bench/000001"
 CONNECTIONS = 100
 """At most: as many as etcd's own benchmark documentation uses for 1000 clients."""
 WATCH_CONNECTIONS = 10
+OPEN_CALLS = 6
 
 
 class Etcd:
@@ -61,11 +64,14 @@ class Etcd:
             process.wait()
         self._processes = []
 
+    @property
+    def gateways(self) -> list[str]:
+        """Where etcd's protocol is spoken."""
+        return self._clients
+
     def _etcdctl(self, *arguments: str) -> str | None:
         """Its output; None if it failed."""
-        command = ["etcdctl", f"--endpoints={','.join(self._clients)}", *arguments]
-        environment = {**os.environ, "ETCDCTL_API": "3"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = etcdctl(self._clients, *arguments)
         return None if done.returncode else done.stdout
 
     def leader(self) -> str:
@@ -185,8 +191,11 @@ class Etcd:
         return load_of(latencies_s, duration_s)
 
     async def fill(self, keys: int, value_bytes: int, batch: int) -> None:
-        """Put so many keys, `batch` of them in a transaction."""
-        open_calls = asyncio.Semaphore(32)
+        """Put so many keys, `batch` of them in a transaction.
+
+        What is open at a time must fit into HTTP/2's initial window of 64 KiB.
+        """
+        open_calls = asyncio.Semaphore(OPEN_CALLS)
         link = await Http2.connect(self.leader(), lambda stream, _: open_calls.release())
         for number, start in enumerate(range(0, keys, batch)):
             await open_calls.acquire()
@@ -196,7 +205,7 @@ class Etcd:
             )
             txn = pb.TxnRequest(success=[pb.RequestOp(request_put=put) for put in puts])
             link.call(2 * number + 1, "/etcdserverpb.KV/Txn", txn.SerializeToString())
-        for _ in range(32):
+        for _ in range(OPEN_CALLS):
             await open_calls.acquire()
         link.close()
 
@@ -219,6 +228,23 @@ class _Closed:
             self.link.call(stream, "/etcdserverpb.KV/Put", put)
             await self._answer.wait()
             stream += 2
+
+
+def etcdctl(endpoints: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["etcdctl", f"--endpoints={','.join(endpoints)}", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ETCDCTL_API": "3"},
+        check=False,
+    )
+
+
+def check_perf(endpoints: Sequence[str], load: str) -> tuple[int, bool]:
+    """Writes per second that `etcdctl check perf` reached in a minute, and whether it passed."""
+    printed = etcdctl(endpoints, "check", "perf", f"--load={load}").stdout
+    [found] = re.findall(r"(\d+) writes/s", printed)
+    return int(found), printed.rstrip().endswith("PASS")
 
 
 def resident_bytes(pid: int) -> int:

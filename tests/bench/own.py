@@ -9,7 +9,7 @@ import asyncio
 import os
 import pathlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from figures import Load, load_of
 
 from actors.seams import system_seams
 from raftstore.client import StoreClient
-from raftstore.faults.processes import StoreProcesses
+from raftstore.faults.processes import StoreProcesses, free_addresses
 from raftstore.types import Compare, Put
 
 KEYS = 10_000
@@ -30,6 +30,12 @@ Call = Callable[[StoreClient, bytes], Awaitable[Any]]
 class Own:
     def __init__(self, folder: pathlib.Path) -> None:
         self._store = StoreProcesses(folder, quota_bytes=8 << 30)
+        self.gateways = free_addresses(3)
+        pairs = zip(self._store.names, self._store.endpoints, self.gateways, strict=True)
+        for name, member, address in pairs:
+            gateway = {"address": address, "endpoints": self._store.endpoints, "member": member}
+            url = f"http://{address}"
+            self._store.configure(name, gateway={**gateway, "tls": None}, client_urls=[url])
 
     # ---- processes
 
@@ -49,7 +55,7 @@ class Own:
             return (await client.range(b"bench/000001")).revision
 
     @asynccontextmanager
-    async def _clients(self, number: int) -> Any:
+    async def _clients(self, number: int) -> AsyncGenerator[list[StoreClient], None]:
         clients = [StoreClient(self._store.endpoints, timeout_s=120.0) for _ in range(number)]
         for client in clients:
             await client.start(system_seams())
