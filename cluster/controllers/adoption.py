@@ -19,12 +19,20 @@ def indexer(obj: Object) -> list[str]:
     return [reference["uid"] if reference else f"orphan/{meta.namespace(obj)}"]
 
 
+def selector_of(owner: Object) -> selectors.LabelSelector:
+    """What it selects; a ReplicationController's selector is a plain map of labels."""
+    given = (owner.get("spec") or {}).get("selector")
+    if owner["kind"] == "ReplicationController":
+        return selectors.from_labels(given) if given else selectors.NOTHING
+    return selectors.from_object(given)
+
+
 async def claim(
     client: Client, owner: Object, children: Iterable[Object], resource: str
 ) -> list[Object]:
     """The children that `owner` controls afterwards: matching orphans are adopted, owned ones
     that no longer match are released."""
-    selector = selectors.from_object((owner.get("spec") or {}).get("selector"))
+    selector = selector_of(owner)
     deleting = bool(owner["metadata"].get("deletionTimestamp"))
     mine: list[Object] = []
     checked = False

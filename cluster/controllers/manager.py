@@ -22,7 +22,7 @@ from cluster.controllers.informers import Informers
 from cluster.controllers.namespace import NamespaceController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
 from cluster.controllers.pod_gc import PodGarbageCollector
-from cluster.controllers.replicaset import ReplicaSetController
+from cluster.controllers.replicaset import ReplicaSetController, ReplicationController
 from cluster.controllers.root_ca import RootCaPublisher
 from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.taint_eviction import TaintEvictionController
@@ -37,6 +37,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NodeLifecycleController,
     PodGarbageCollector,
     ReplicaSetController,
+    ReplicationController,
     RootCaPublisher,
     ServiceAccountController,
     TaintEvictionController,
