@@ -13,12 +13,14 @@ from actors.seams import Seams
 from cluster.client import Client, ClientConfig, Elected
 from cluster.controllers.accounts import Accounts
 from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
+from cluster.controllers.cronjob import CronJobController
 from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
 from cluster.controllers.framework import Context, Controller, Runner
 from cluster.controllers.garbage_collector import GarbageCollector
 from cluster.controllers.informers import Informers
+from cluster.controllers.job import JobController
 from cluster.controllers.namespace import NamespaceController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
 from cluster.controllers.pod_gc import PodGarbageCollector
@@ -26,13 +28,16 @@ from cluster.controllers.replicaset import ReplicaSetController, ReplicationCont
 from cluster.controllers.root_ca import RootCaPublisher
 from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.taint_eviction import TaintEvictionController
+from cluster.controllers.ttl_after_finished import TtlAfterFinishedController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     ClusterRoleAggregation,
+    CronJobController,
     DeploymentController,
     EndpointSliceController,
     EndpointsController,
     GarbageCollector,
+    JobController,
     NamespaceController,
     NodeLifecycleController,
     PodGarbageCollector,
@@ -41,6 +46,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     RootCaPublisher,
     ServiceAccountController,
     TaintEvictionController,
+    TtlAfterFinishedController,
 )
 
 
