@@ -41,6 +41,7 @@ from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Feed
 from cluster.storage.listing import Lister
 from cluster.storage.namespace_guard import NamespaceGuard
+from cluster.storage.quotas import Quotas
 from cluster.storage.registry import Environment, Registry, name_suffix
 from cluster.storage.strategies import table
 from raftstore.client import StoreClient
@@ -129,7 +130,8 @@ class ApiServer:
         ttl_s = int(config.get("event_ttl_s") or EVENT_TTL_S)
         leases = SharedLeases(store, seams, ttl_s)
         guard = NamespaceGuard(store, caches["/registry/namespaces/"])
-        env = Environment(store, seams, self._feed, self._allocator, leases, guard)
+        quotas = Quotas(store, caches["/registry/resourcequotas/"], self._feed)
+        env = Environment(store, seams, self._feed, self._allocator, leases, guard, quotas)
         self._catalogue = Catalogue()
         self._kept = self._catalogue.kept
         for resource in served:

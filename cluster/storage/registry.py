@@ -24,6 +24,7 @@ from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Progress
 from cluster.storage.namespace_guard import Guard
 from cluster.storage.options import DeleteOptions, Preconditions
+from cluster.storage.quotas import Quotas
 from cluster.storage.stored_form import StoredForm
 from cluster.storage.strategies.base import (
     Strategy,
@@ -87,6 +88,7 @@ class Environment:
     allocator: Allocator
     leases: SharedLeases
     guard: Guard
+    quotas: Quotas
 
 
 class Registry:
@@ -192,7 +194,9 @@ class Registry:
         reads: list[Op] = [Range(key), *(Range(c.encode()) for c in wanted)]
         put = await self._put(key, await self._form.dump(data))
         compares = [Compare(key, "create", "=", 0), *checks, *compares]
-        revision, succeeded, responses = await self._commit(compares, [put, *ops], reads, dry_run)
+        async with self._env.quotas.charge(self.resource, obj, None, self.cache) as charge:
+            compares, ops = [*compares, *charge.compares], [put, *ops, *charge.ops]
+            revision, succeeded, responses = await self._commit(compares, ops, reads, dry_run)
         if succeeded:
             return self._written(data, revision, dry_run, created=True)
         self._refuse_taken(name, self.strategy.claims(pristine), wanted, responses)
@@ -356,12 +360,14 @@ class Registry:
         compares, ops = claiming.operations(held, {} if finished else wanted, key.decode())
         write: Op = Delete(key) if finished else await self._put(key, stored)
         added = {k: v for k, v in wanted.items() if k not in held}
-        revision, succeeded, responses = await self._commit(
-            [Compare(key, "mod", "=", current.revision), *compares],
-            [write, *ops],
-            [Range(key), *(Range(c.encode()) for c in added)],
-            dry_run,
-        )
+        kept = None if finished else new
+        async with self._env.quotas.charge(self.resource, kept, old, self.cache) as charge:
+            revision, succeeded, responses = await self._commit(
+                [Compare(key, "mod", "=", current.revision), *compares, *charge.compares],
+                [write, *ops, *charge.ops],
+                [Range(key), *(Range(c.encode()) for c in added)],
+                dry_run,
+            )
         if not succeeded:
             newer = self._found(responses[0], name)
             if newer.revision == current.revision:
@@ -398,9 +404,13 @@ class Registry:
             ops = [await self._put(key, await self._form.dump(data))]
         else:
             ops += claiming.operations(self.strategy.claims(obj), {}, "")[1]
-        revision, succeeded, responses = await self._commit(
-            [Compare(key, "mod", "=", current.revision)], ops, [Range(key)], dry_run
-        )
+        kept = None if remove else obj
+        async with self._env.quotas.charge(self.resource, kept, obj, self.cache) as charge:
+            compares = [Compare(key, "mod", "=", current.revision), *charge.compares]
+            ops += charge.ops
+            revision, succeeded, responses = await self._commit(
+                compares, ops, [Range(key)], dry_run
+            )
         if not succeeded:
             return self._found(responses[0], name)
         written = self._written(data, current.revision if dry_run else revision, dry_run)

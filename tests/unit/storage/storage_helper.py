@@ -20,6 +20,7 @@ from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Feed
 from cluster.storage.listing import Lister
 from cluster.storage.namespace_guard import NamespaceGuard
+from cluster.storage.quotas import Quotas
 from cluster.storage.registry import Environment, Registry
 from cluster.storage.strategies import table
 from raftstore.testing import MemoryStore
@@ -37,7 +38,8 @@ class Storage:
         self.leases = SharedLeases(store, seams, 3600)
         guard = NamespaceGuard(store, self.caches["/registry/namespaces/"])
         allocator = Allocator(store, cidr, seams.randomness)
-        self.env = Environment(store, seams, self.feed, allocator, self.leases, guard)
+        quotas = Quotas(store, self.caches["/registry/resourcequotas/"], self.feed)
+        self.env = Environment(store, seams, self.feed, allocator, self.leases, guard, quotas)
 
     def registry(self, name: str) -> Registry:
         resource = resources.find(name)
