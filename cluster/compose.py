@@ -289,12 +289,15 @@ class _Wiring:
 
     def _manager(self, manager: Placed) -> ActorSpec:
         client, files = self._client(manager.name, "system:kube-controller-manager")
+        ca_key = self._shape.path("pki", "ca.key")
+        files += ((ca_key, self._authority.pair.key),)
         config = {
             "name": manager.name,
             "client": client,
             "election": ELECTION,
             "controllers": ["*"],
             "own_accounts": True,
+            "signing": {"certificate": client["ca"], "key": ca_key},
             "root_ca": self._authority.pair.certificate.decode(),
         }
         component = ComponentSpec("cluster.controllers.manager:ControllerManager", config)

@@ -18,6 +18,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALID = datetime.timedelta(days=365)
 CA_VALID = datetime.timedelta(days=3650)
 CLOCK_SKEW = datetime.timedelta(hours=1)
+SIGNED_SKEW = datetime.timedelta(minutes=5)
+KEY_USAGES = frozenset(
+    {"digital signature", "content commitment", "key encipherment", "data encipherment",
+     "key agreement"}
+)  # fmt: skip
+EXTENDED_USAGES = {
+    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,56 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         return KeyPair(_pem(certificate), _key_pem(key))
+
+    def sign(
+        self,
+        request: x509.CertificateSigningRequest,
+        usages: Sequence[str],
+        life: datetime.timedelta,
+    ) -> bytes:
+        """A certificate (PEM) for what is requested: subject and alternative names, no more.
+
+        `usages`: as a CertificateSigningRequest of the API names them. It ends with the
+        authority's own certificate at the latest.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        ends = min(now + life, self._certificate.not_valid_after_utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .issuer_name(self._certificate.subject)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - SIGNED_SKEW)
+            .not_valid_after(ends)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
+            )
+        )
+        if not KEY_USAGES.isdisjoint(usages):
+            builder = builder.add_extension(_key_usage(usages), critical=True)
+        extended = [EXTENDED_USAGES[usage] for usage in usages if usage in EXTENDED_USAGES]
+        if extended:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
+        for extension in request.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                builder = builder.add_extension(extension.value, extension.critical)
+        return _pem(builder.sign(self._key, hashes.SHA256()))
+
+
+def _key_usage(usages: Sequence[str]) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature="digital signature" in usages,
+        content_commitment="content commitment" in usages,
+        key_encipherment="key encipherment" in usages,
+        data_encipherment="data encipherment" in usages,
+        key_agreement="key agreement" in usages,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _builder(

@@ -12,6 +12,11 @@ from actors.component import Config
 from actors.seams import Seams
 from cluster.client import Client, ClientConfig, Elected
 from cluster.controllers.accounts import Accounts
+from cluster.controllers.certificates import (
+    CertificateApprover,
+    CertificateCleaner,
+    CertificateSigner,
+)
 from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from cluster.controllers.cronjob import CronJobController
 from cluster.controllers.deployment import DeploymentController
@@ -31,6 +36,9 @@ from cluster.controllers.taint_eviction import TaintEvictionController
 from cluster.controllers.ttl_after_finished import TtlAfterFinishedController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
+    CertificateApprover,
+    CertificateCleaner,
+    CertificateSigner,
     ClusterRoleAggregation,
     CronJobController,
     DeploymentController,
@@ -66,7 +74,8 @@ def chosen(names: Iterable[str]) -> list[type[Controller]]:
 
 class ControllerManager(Elected):
     """Config beside `Elected`'s: controllers, node_grace_s, eviction_toleration_s, root_ca (PEM;
-    by default the client's CA), own_accounts (whether each acts as its own account)."""
+    by default the client's CA), signing (files of the authority: certificate, key; without them
+    nothing is signed), own_accounts (whether each acts as its own account)."""
 
     lease_name = "kube-controller-manager"
 
@@ -80,6 +89,8 @@ class ControllerManager(Elected):
         self._config = {**config, "root_ca": root_ca}
         if not root_ca:
             self._kinds = [kind for kind in self._kinds if kind is not RootCaPublisher]
+        if not config.get("signing"):
+            self._kinds = [kind for kind in self._kinds if kind is not CertificateSigner]
         await super().start(seams, config)
 
     def facts(self) -> Mapping[str, Any]:

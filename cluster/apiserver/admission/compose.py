@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.seams import Seams
+from cluster.apiserver.admission import certificates
 from cluster.apiserver.admission.chain import Chain, Plugin
 from cluster.apiserver.admission.webhooks import MutatingWebhooks, Parts, ValidatingWebhooks
 from cluster.apiserver.catalogue import Catalogue
@@ -58,6 +59,7 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
         MutatingWebhooks(world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"), parts),
     ]
     validating: list[Plugin] = [
+        certificates.plugin(world.security.authorizer),
         world.security.escalation,
         ValidatingWebhooks(world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts),
     ]
