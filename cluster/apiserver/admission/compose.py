@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from actors.seams import Seams
-from cluster.apiserver.admission import certificates
+from cluster.apiserver.admission import certificates, classes, signing_requests
 from cluster.apiserver.admission.chain import Chain, Plugin
+from cluster.apiserver.admission.limit_ranger import LimitRanger
 from cluster.apiserver.admission.webhooks import MutatingWebhooks, Parts, ValidatingWebhooks
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.security import Security
@@ -16,6 +17,7 @@ from cluster.apiserver.webhooks import WebhookClient
 from cluster.machinery import kinds
 from cluster.machinery.kinds import Kind
 from cluster.machinery.resources import Resource
+from cluster.storage import keys
 from cluster.storage.cache import ResourceCache
 
 Object = dict[str, Any]
@@ -34,6 +36,18 @@ class World:
     def cache(self, key: str) -> ResourceCache:
         """The watch cache of a built-in resource."""
         return self.catalogue.kept[key].registry.cache
+
+    def list(self, key: str, namespace: str = "") -> Sequence[Object]:
+        """All objects of a built-in resource, or those of a namespace, as the cache knows them."""
+        cache = self.cache(key)
+        if not len(cache):
+            return ()
+        prefix = keys.prefix(cache.resource, namespace)
+        return [entry.decode() for entry in cache.entries(prefix)]
+
+    def finder(self, key: str) -> Callable[[str], Awaitable[Object | None]]:
+        """Finds an object without a namespace by its name."""
+        return lambda name: self.security.lookup.find(key, "", name)
 
     async def find_namespace(self, name: str) -> Object | None:
         return await self.security.lookup.find("v1/namespaces", "", name)
@@ -54,11 +68,19 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
         world.find_namespace,
         world.find_form,
     )
+    limits = LimitRanger(lambda namespace: world.list("v1/limitranges", namespace))
     mutating: list[Plugin] = [
+        limits.default,
         *usual,
+        classes.default_storage_class(lambda: world.list("storage.k8s.io/v1/storageclasses")),
+        classes.runtime_class(world.finder("node.k8s.io/v1/runtimeclasses")),
+        signing_requests.requester,
+        classes.default_ingress_class(lambda: world.list("networking.k8s.io/v1/ingressclasses")),
         MutatingWebhooks(world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"), parts),
     ]
     validating: list[Plugin] = [
+        limits.check,
+        classes.claim_resize(world.finder("storage.k8s.io/v1/storageclasses")),
         certificates.plugin(world.security.authorizer),
         world.security.escalation,
         ValidatingWebhooks(world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cluster.apiserver.admission import priorities, service_accounts, signing_requests
+from cluster.apiserver.admission import priorities, service_accounts
 from cluster.apiserver.admission.chain import Plugin, Review
 from cluster.apiserver.admission.priorities import FindClass
 from cluster.apiserver.admission.service_accounts import FindServiceAccount
@@ -34,7 +34,6 @@ def default_plugins(
         service_accounts.plugin(find_account, suffix),
         priorities.plugin(find_class),
         default_toleration_seconds(toleration_s),
-        signing_requests.requester,
     )
 
 
