@@ -59,6 +59,8 @@ class Shape:
     nodes: int = 3
     etcd: bool = False
     """Whether members serve etcd's protocol too."""
+    audit_policy: str = ""
+    """The file of an audit policy; without one nothing is noted."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -282,6 +284,9 @@ class _Wiring:
             "service_cidr": self._shape.service_cidr,
             "event_ttl_s": 3600,
         }
+        if self._shape.audit_policy:
+            log = self._shape.path("logs", f"{server.name}-audit.log")
+            config["audit"] = {"policy": self._shape.audit_policy, "log": log}
         component = ComponentSpec("cluster.apiserver.server:ApiServer", config)
         hidden = ((account_key, self._account_key), (encryption_file, self._encryption))
         files += kubelet_files + store_files + hidden

@@ -85,6 +85,8 @@ class App:
             response = await self._answer(request, target)
         except Exception as error:
             response = errors.to_response(errors.to_api_error(error))
+        if request.audit is not None:
+            request.audit.complete(response)
         verb = target.verb if target else request.method.lower()
         resource = target.plural if target and target.resource_key in self._context.kept else ""
         code = response.status if response is not None else 200
@@ -104,14 +106,31 @@ class App:
     async def _permitted(self, request: Request, target: Target | None) -> User:
         """Who asks, or whom they act as; 401 or 403 if they may not."""
         security = self._security
-        user = await security.authenticator.identify(request)
+        user = await self._identified(request, target)
+        self._note(request, attributes.of_request(user, request, target))
         if impersonation.wanted(request):
             user = await impersonation.impersonated(request, user, security.authorizer)
+            if request.audit is not None:
+                request.audit.acting_as(user)
         asked = attributes.of_request(user, request, target)
         decision = await security.authorizer.decide(asked)
+        if request.audit is not None:
+            request.audit.decided(decision)
         if not decision.allowed:
             raise attributes.refusal(asked, decision.reason)
         return user
+
+    async def _identified(self, request: Request, target: Target | None) -> User:
+        try:
+            return await self._security.authenticator.identify(request)
+        except status.ApiError:
+            self._note(request, attributes.of_request(User(""), request, target))
+            raise
+
+    def _note(self, request: Request, asked: attributes.Attributes) -> None:
+        """Begin to audit the request, if there is an audit log and it wants it."""
+        auditor = self._security.auditor
+        request.audit = None if auditor is None else auditor.begin(request, asked)
 
     def _page(self, request: Request) -> Response:
         for page in self._pages:
@@ -131,6 +150,8 @@ class App:
             request.warnings.append(kept.warning)
         call = Call(self._context, request, target, kept, user)
         if (target.subresource, target.verb) in STREAMING:
+            if request.audit is not None:
+                request.audit.watch_stream()
             return await handler(call)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return await handler(call)
@@ -172,6 +193,8 @@ class App:
 def _finished(request: Request, response: Response) -> Response:
     headers = dict(response.headers)
     headers.setdefault("Cache-Control", "no-cache, private")
+    if request.audit is not None:
+        headers["Audit-Id"] = request.audit.id
     if request.warnings:
         headers["Warning"] = ", ".join(f'299 - "{_quoted(w)}"' for w in request.warnings)
     return dataclasses.replace(response, headers=headers)

@@ -144,6 +144,7 @@ class Call:
             self.dry_run,
             self.request.warnings,
             self._options(operation),
+            {} if self.request.audit is None else self.request.audit.annotations,
         )
 
     def _options(self, operation: Operation) -> Object:

@@ -2,7 +2,8 @@
 
 Config, all optional: `service_account` (see `Issuer`), `token_file`, `oidc` (a list, see
 `authn.oidc`), `request_header` (see `authn.request_header`), `anonymous` (true by default),
-`token_webhook` (see `authn.webhook`), `authorization_webhook` (see `authz.webhook`).
+`token_webhook` (see `authn.webhook`), `authorization_webhook` (see `authz.webhook`), `audit`
+(policy: a file, and see `audit.log_file`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 
 from actors.seams import Seams
 from cluster.apiserver.admission.node_restriction import NodeRestriction
+from cluster.apiserver.audit import policy
+from cluster.apiserver.audit.log_file import AuditLog
+from cluster.apiserver.audit.recorder import Auditor
 from cluster.apiserver.authn.bearer import BearerAuthenticator, TokenChain
 from cluster.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from cluster.apiserver.authn.chain import AuthenticatorChain
@@ -51,6 +55,7 @@ class Security:
     reviews: Reviews
     escalation: EscalationCheck
     node_restriction: NodeRestriction
+    auditor: Auditor | None
 
 
 def compose(
@@ -81,7 +86,14 @@ def compose(
         Reviews(tokens, issuer.audiences, chain, by_role, wall),
         EscalationCheck(by_role, chain, lookup),
         NodeRestriction(lambda namespace, name: lookup.find("v1/pods", namespace, name)),
+        _auditor(seams, config.get("audit") or {}),
     )
+
+
+def _auditor(seams: Seams, config: Mapping[str, Any]) -> Auditor | None:
+    if not config.get("policy"):
+        return None
+    return Auditor(policy.load(config["policy"]), AuditLog(config), seams)
 
 
 def _issuer(seams: Seams, config: Mapping[str, Any]) -> Issuer:

@@ -16,6 +16,7 @@ from cluster.apiserver.admission import compose
 from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
 from cluster.apiserver.app import App
+from cluster.apiserver.audit.recorder import Auditor
 from cluster.apiserver.authz import bootstrap as roles
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.context import Context, Kept
@@ -67,6 +68,7 @@ class ApiServer:
         self._client: StoreClient | None = None
         self._listener: HttpListener | None = None
         self._feed: Feed | None = None
+        self._auditor: Auditor | None = None
         self._membership: Membership | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._address: str | None = None
@@ -86,6 +88,8 @@ class ApiServer:
         self._compose(store)
         assert self._feed is not None
         self._feed.start()
+        if self._auditor is not None:
+            self._auditor.log.start()
         self._definitions.start()
         self._definition_controller.start()
         host, _, port = str(config["address"]).rpartition(":")
@@ -143,6 +147,7 @@ class ApiServer:
         assert self._feed is not None
         secured = security.compose(seams, config, self._kept, self._feed)
         self._catalogue.ask(secured.reviews.resources)
+        self._auditor = secured.auditor
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
         plugins = default_plugins(
             self._find_account,
@@ -325,6 +330,8 @@ class ApiServer:
             await self._feed.stop()
         if self._client is not None:
             await self._client.stop()
+        if self._auditor is not None:
+            await self._auditor.log.stop()
 
 
 def version() -> dict[str, str]:

@@ -40,6 +40,10 @@ def cli() -> None:
 @click.option("--restore", default=None, metavar="FILE",
               type=click.Path(exists=True, dir_okay=False),
               help="Start from a backup of the store, ours or etcd's.")  # fmt: skip
+@click.option("--audit-policy", default="", metavar="FILE",
+              type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+              help="Note who does what, as this audit policy says, in the cluster's logs "
+              "folder.")  # fmt: skip
 @click.option("--wait", type=Seconds(), default="60s", show_default=True,
               help="How long to wait until everything is ready; 0 does not wait.")  # fmt: skip
 @click.option("--ray-address", default="", metavar="ADDRESS",

@@ -25,6 +25,7 @@ def run(
     api_servers: int,
     etcd: bool,
     restore: str | None,
+    audit_policy: str,
     wait: float,
     ray_address: str,
     kubeconfig: str,
@@ -33,7 +34,15 @@ def run(
 ) -> None:
     """Start the cluster, or leave nothing behind. Raises CommandError."""
     progress = Progress(quiet=quiet)
-    shape = clusters.create(name, members=members, nodes=nodes, api_servers=api_servers, etcd=etcd)
+    _check_policy(audit_policy)
+    shape = clusters.create(
+        name,
+        members=members,
+        nodes=nodes,
+        api_servers=api_servers,
+        etcd=etcd,
+        audit_policy=audit_policy,
+    )
     target = Path(kubeconfig) if kubeconfig else None
     try:
         _start(shape, ray_address, restore, progress)
@@ -46,6 +55,17 @@ def run(
             raise CommandError(str(error)) from error
         raise
     _greet(shape, target, progress)
+
+
+def _check_policy(path: str) -> None:
+    """Before anything is started. Raises CommandError."""
+    from cluster.apiserver.audit import policy
+
+    try:
+        if path:
+            policy.load(path)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CommandError(f"{path}: {error}", hint="see audit.k8s.io/v1 Policy") from error
 
 
 def _start(shape: compose.Shape, ray_address: str, restore: str | None, progress: Progress) -> None:

@@ -78,6 +78,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._limits.buffer_bytes)
         self._peer = self._transport.get_extra_info("peercert") or None
+        address = self._transport.get_extra_info("peername")
+        self._address = str(address[0]) if isinstance(address, tuple) else ""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._opened(self)
         self._arm(self._limits.idle_timeout_s)
@@ -176,6 +178,7 @@ class HttpConnection(asyncio.Protocol):
             body=b"".join(self._body),
             peer_certificate=self._peer,
             open_stream=self._open_stream,
+            peer_address=self._address,
         )
 
     async def _serve(self) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
+
+if TYPE_CHECKING:
+    from cluster.apiserver.audit.recorder import Record
 
 Headers = Mapping[str, str]
 
@@ -77,7 +80,7 @@ StreamOpener = Callable[[int, Headers], Stream]
 
 @dataclass(slots=True)
 class Request:
-    """One request. Header names are lower case."""
+    """One request. Header names are lower case. `audit` notes it, unless nobody wants it noted."""
 
     method: str
     path: str
@@ -87,6 +90,8 @@ class Request:
     peer_certificate: Mapping[str, object] | None
     open_stream: StreamOpener
     warnings: list[str] = field(default_factory=list)
+    peer_address: str = ""
+    audit: Record | None = None
 
     def parameter(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""
