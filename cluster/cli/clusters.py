@@ -89,9 +89,30 @@ def _locked() -> Iterator[None]:
 def _free_network() -> int:
     taken = {load(name).network for name in names()}
     for network in NETWORKS:
-        if network not in taken and not _in_use(network):
-            return network
+        if network not in taken and _reserve(network):
+            if not _in_use(network):
+                return network
+            _reservations.pop().close()
     raise CommandError("no free network in 127.0.0.0/8: too many clusters on this machine")
+
+
+_reservations: list[socket.socket] = []
+"""Held until this command ends: by then the cluster listens, or is gone again."""
+
+
+def _reserve(network: int) -> bool:
+    """Whether no other `up` on this machine is about to use it, from whatever home.
+
+    Ray itself would not notice: its head shares its port with another one that asks for it.
+    """
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0raykube-network-{network}")
+    except OSError:
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    return True
 
 
 def _in_use(network: int) -> bool:

@@ -30,7 +30,7 @@ def median(loads: Sequence[Load]) -> Load:
 def tell(name: str, unit: str, own: float, peer: float | None, **facts: Any) -> None:
     """`ratio`: own figure over the peer's."""
     ratio = round(own / peer, 2) if peer else None
-    line = {"figure": name, "unit": unit, "raykube": _short(own), "etcd": _short(peer)}
+    line = {"figure": name, "unit": unit, "raykube": _short(own), "peer": _short(peer)}
     print(json.dumps({**line, "ratio": ratio, **facts}), flush=True)
 
 

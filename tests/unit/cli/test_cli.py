@@ -35,6 +35,12 @@ def test_two_clusters_get_two_networks():
     assert clusters.load("one") == first
 
 
+def test_clusters_of_two_homes_that_start_at_once_get_two_networks(tmp_path, monkeypatch):
+    first = clusters.create("one")
+    monkeypatch.setenv("RAYKUBE_HOME", str(tmp_path / "another"))
+    assert clusters.create("one").network != first.network
+
+
 def test_a_name_can_be_taken_only_once_until_it_is_free_again():
     clusters.create("one")
     with pytest.raises(CommandError, match="exists already") as refused:

@@ -1,0 +1,253 @@
+"""The API server of a whole cluster: requests per second, latency, fan-out and memory.
+
+usage: scripts/bench api [--pods 3200] [--seconds 4]
+
+TLS, client certificates and RBAC are on; the store has three members. Nobody may have a real
+kube-apiserver here, so the figures beside ours are known ones: kube-apiserver 1.20 on 3 members of
+etcd 3.4, 2 cores, load generator beside it, measured on another day and machine of this kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import uvloop
+from etcd import resident_bytes
+from figures import Load, tell
+from http1 import Http1, Lines, run_all
+
+from actors import collector
+from cluster.client.config import ClientConfig
+
+CONNECTIONS = 64
+WATCHERS = (100, 1000)
+WATCHED = 50
+"""Pods that each of them watches."""
+KNOWN = {
+    "creates": 480.0,
+    "serial create": 8.5,
+    "gets": 1790.0,
+    "list": 339.0,
+    "list at any revision": 159.0,
+    "status patches": 405.0,
+    "watch deliveries": 13_100.0,
+    "deletes": 344.0,
+    "memory": 660.0,
+}
+"""Of kube-apiserver 1.20: per second, or milliseconds, or MB. The list has 3,200 pods."""
+PODS = "/api/v1/namespaces/bench/pods"
+
+
+class Cluster:
+    """`raykube up` in a home of its own, without nodes."""
+
+    def __init__(self, home: str) -> None:
+        self._environment = {**os.environ, "RAYKUBE_HOME": home, "RAYKUBE_NAME": "bench"}
+        self.kubeconfig = f"{home}/kubeconfig"
+
+    def raykube(self, *arguments: str) -> str:
+        command = [sys.executable, "-c", "from cluster.cli.main import main; main()", *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self._environment, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr or done.stdout)
+        return done.stdout
+
+    def up(self) -> None:
+        self.raykube("up", "--nodes", "0", "--wait", "120s", "--kubeconfig", self.kubeconfig)
+
+    def memory_bytes(self) -> int:
+        """Of the API server's process."""
+        parts: Any = json.loads(self.raykube("status", "-o", "json"))
+        found = [p["pid"] for name, p in _components(parts) if name.startswith("api-server")]
+        return sum(map(resident_bytes, found))
+
+
+def _components(picture: Any) -> Iterator[tuple[str, Any]]:
+    """Name and facts of every component, wherever the picture has them."""
+    if isinstance(picture, dict):
+        for name, value in picture.items():
+            if isinstance(value, dict) and "pid" in value:
+                yield name, value
+            else:
+                yield from _components(value)
+    elif isinstance(picture, list):
+        for value in picture:
+            if isinstance(value, dict) and "pid" in value:
+                yield str(value.get("name", "")), value
+            else:
+                yield from _components(value)
+
+
+class Bench:
+    def __init__(self, cluster: Cluster, pods: int, duration_s: float) -> None:
+        config = ClientConfig.from_kubeconfig(cluster.kubeconfig)
+        url = urllib.parse.urlsplit(config.servers[0])
+        context = config.tls()
+        assert context is not None
+        self._context: ssl.SSLContext = context
+        self._host, self._port = str(url.hostname), int(url.port or 443)
+        self._cluster, self._pods, self._duration_s = cluster, pods, duration_s
+        self._names = [f"pod-{number:05d}" for number in range(pods)]
+
+    async def run(self) -> None:
+        links = [await self._connect() for _ in range(CONNECTIONS)]
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench"}}
+        await run_all(links[:1], [self._request("POST", "/api/v1/namespaces", namespace)], 201)
+        await self._settled(links[0])
+        before = self._cluster.memory_bytes()
+        serial = [self._request("POST", PODS, _pod(f"serial-{n}")) for n in range(100)]
+        alone = await run_all(links[:1], serial, 201)
+        tell("one create after another, median", "ms", alone.p50_ms, KNOWN["serial create"])
+        creates = (self._request("POST", PODS, _pod(name)) for name in self._names)
+        self._tell("pod creates", await run_all(links, creates, 201), KNOWN["creates"])
+        per_pod = (self._cluster.memory_bytes() - before) / (self._pods + 100)
+        tell("memory per 10,000 pods", "MB", per_pod * 1e4 / 1e6, None)
+        await self._reads(links)
+        patches = (self._status_patch(name, 1) for name in self._names)
+        self._tell("status patches", await run_all(links, patches, 200), KNOWN["status patches"])
+        for watchers in WATCHERS:
+            await self._watch(links, watchers)
+        memory = self._cluster.memory_bytes() / 1e6
+        tell("memory of the API server", "MB", memory, KNOWN["memory"], pods=self._pods)
+        deletes = (self._request("DELETE", f"{PODS}/{name}", _NOW) for name in self._names)
+        self._tell("pod deletes", await run_all(links, deletes, 200), KNOWN["deletes"])
+        for link in links:
+            link.close()
+
+    async def _connect(self) -> Http1:
+        return await Http1.connect(self._host, self._port, self._context)
+
+    async def _settled(self, link: Http1) -> None:
+        """Once the namespace has its default service account, for pods are given it."""
+        path = "/api/v1/namespaces/bench/serviceaccounts/default"
+        while (await link.call(self._request("GET", path)))[0] != 200:
+            await asyncio.sleep(0.1)
+
+    async def _reads(self, links: Sequence[Http1]) -> None:
+        gets = (self._request("GET", f"{PODS}/{name}") for name in self._names * 3)
+        self._tell("pod gets", await run_all(list(links), gets, 200), KNOWN["gets"])
+        for name, query in (("list", ""), ("list at any revision", "?resourceVersion=0")):
+            lists = [self._request("GET", PODS + query)] * 10
+            load = await run_all(list(links[:1]), lists, 200)
+            tell(f"{name}, median", "ms", load.p50_ms, KNOWN[name], pods=self._pods + 100)
+
+    async def _watch(self, links: Sequence[Http1], watchers: int) -> None:
+        """All watch all pods of the namespace while statuses are patched."""
+        counted = [0]
+
+        def count(lines: int) -> None:
+            counted[0] += lines
+
+        selector = f"labelSelector=watched%3D{watchers}"
+        request = self._request("GET", f"{PODS}?watch=1&resourceVersion=0&{selector}")
+        loop, watches = asyncio.get_running_loop(), []
+        for _ in range(watchers):
+            _, watch = await loop.create_connection(
+                lambda: Lines(request, count), self._host, self._port, ssl=self._context
+            )
+            watches.append(watch)
+        names = [f"watched-{watchers}-{number}" for number in range(WATCHED)]
+        created = [self._request("POST", PODS, _pod(name, watchers)) for name in names]
+        await run_all(list(links), created, 201)
+        await self._delivered(counted, watchers * WATCHED)
+        begun, start_s, rounds = counted[0], time.perf_counter(), 0
+        while time.perf_counter() - start_s < self._duration_s:
+            rounds += 1
+            patches = (self._status_patch(name, rounds) for name in names)
+            await run_all(list(links[:16]), patches, 200)
+        await self._delivered(counted, begun + rounds * WATCHED * watchers)
+        per_s = (counted[0] - begun) / (time.perf_counter() - start_s)
+        peer = KNOWN["watch deliveries"] if watchers == 100 else None
+        tell("watch deliveries", "per_s", per_s, peer, watchers=watchers)
+        for watch in watches:
+            watch.transport.close()  # type: ignore[attr-defined]
+
+    @staticmethod
+    async def _delivered(counted: Sequence[int], expected: int) -> None:
+        """Raises TimeoutError if events are missing."""
+        async with asyncio.timeout(30):
+            while counted[0] < expected:
+                await asyncio.sleep(0.01)
+
+    def _tell(self, name: str, load: Load, peer: float) -> None:
+        tell(name, "per_s", load.per_s, peer, connections=CONNECTIONS)
+        tell(f"{name}, median", "ms", load.p50_ms, None, connections=CONNECTIONS)
+        tell(f"{name}, p99", "ms", load.p99_ms, None, connections=CONNECTIONS)
+
+    def _status_patch(self, name: str, number: int) -> bytes:
+        status = {"status": {"message": f"round {number}", "phase": "Pending"}}
+        kind = "application/merge-patch+json"
+        return self._request("PATCH", f"{PODS}/{name}/status", status, kind)
+
+    def _request(
+        self, method: str, target: str, body: Any = None, kind: str = "application/json"
+    ) -> bytes:
+        content = b"" if body is None else json.dumps(body).encode()
+        head = [
+            f"{method} {target} HTTP/1.1",
+            f"Host: {self._host}",
+            "User-Agent: bench",
+            "Accept: application/json",
+            *([f"Content-Type: {kind}", f"Content-Length: {len(content)}"] if content else []),
+        ]
+        return "\r\n".join([*head, "", ""]).encode() + content
+
+
+_NOW = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
+
+
+def _pod(name: str, watchers: int = 0) -> dict[str, Any]:
+    """One that no scheduler takes, so that only the API is measured."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {"app": "bench", "watched": str(watchers)},
+        },
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "registry.example/app:1",
+                    "command": ["sleep", "3600"],
+                    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+                    "env": [{"name": "MODE", "value": "bench"}],
+                }
+            ],
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2])
+    parser.add_argument("--pods", type=int, default=3200)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    arguments = parser.parse_args()
+    collector.calm()
+    with tempfile.TemporaryDirectory(prefix="rk-") as home:
+        cluster = Cluster(home)
+        try:
+            cluster.up()
+            uvloop.install()
+            asyncio.run(Bench(cluster, arguments.pods, arguments.seconds).run())
+        finally:
+            cluster.raykube("down", "-q")
+
+
+if __name__ == "__main__":
+    main()
