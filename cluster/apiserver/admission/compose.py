@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.seams import Seams
-from cluster.apiserver.admission import certificates, classes, signing_requests
+from cluster.apiserver.admission import certificates, classes, registrations, signing_requests
 from cluster.apiserver.admission.chain import Chain, Plugin
 from cluster.apiserver.admission.limit_ranger import LimitRanger
+from cluster.apiserver.admission.policies import Parameters
+from cluster.apiserver.admission.validating_policies import ValidatingPolicies
 from cluster.apiserver.admission.webhooks import MutatingWebhooks, Parts, ValidatingWebhooks
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.security import Security
@@ -83,6 +85,16 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
         classes.claim_resize(world.finder("storage.k8s.io/v1/storageclasses")),
         certificates.plugin(world.security.authorizer),
         world.security.escalation,
+        registrations.check,
+        ValidatingPolicies(
+            (
+                world.cache(f"{REGISTRATION}/validatingadmissionpolicies"),
+                world.cache(f"{REGISTRATION}/validatingadmissionpolicybindings"),
+            ),
+            world.security.authorizer,
+            world.find_namespace,
+            Parameters(world.catalogue),
+        ),
         ValidatingWebhooks(world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts),
     ]
     return Chain(mutating, validating)

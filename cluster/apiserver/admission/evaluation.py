@@ -10,8 +10,17 @@ from typing import Any
 from cluster.apiserver.admission.chain import Review
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes, Authorizer
-from cluster.machinery.cel import CelError, CompileError, Environment, Meter, Program, types
+from cluster.machinery.cel import (
+    CelError,
+    CompileError,
+    Environment,
+    EvaluationError,
+    Meter,
+    Program,
+    types,
+)
 from cluster.machinery.cel.library import authorizer as asking
+from cluster.machinery.cel.program import Lazy, State
 from cluster.machinery.cel.types import Type
 
 Object = dict[str, Any]
@@ -59,6 +68,25 @@ def compiled(
     return Expression(source, program)
 
 
+class _Shared(Lazy):
+    """A variable that remembers its value for the expressions that come later."""
+
+    __slots__ = ("_name", "_variables")
+
+    def __init__(self, program: Program, name: str, variables: dict[str, Any]) -> None:
+        super().__init__(program)
+        self._name, self._variables = name, variables
+
+    def __call__(self, state: State) -> Any:
+        try:
+            value = self._variables[self._name] = super().__call__(state)
+        except EvaluationError as error:
+            name = self._name.removeprefix("variables.")
+            text = f'composited variable "{name}" fails to evaluate: {error}'
+            raise EvaluationError(text) from error
+        return value
+
+
 class _Unanswered(Exception):
     """The authorizer has to be asked first."""
 
@@ -87,6 +115,12 @@ class Evaluation:
             "authorizer.requestResource": asking.ResourceCheck(self._decide, own),
             **more,
         }
+
+    def define(self, variables: Sequence[tuple[str, Expression]]) -> None:
+        """Variables of a policy: evaluated when they are first asked for, once for all."""
+        for name, expression in variables:
+            if expression.program is not None:
+                self.variables[name] = _Shared(expression.program, name, self.variables)
 
     async def value(self, expression: Expression, budget: Meter) -> Any:
         """Raises CelError. Evaluated anew whenever the authorizer has had to be asked."""
