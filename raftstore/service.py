@@ -256,7 +256,7 @@ class Connection(FrameProtocol):
                 self._end(watch_id, error)
                 continue
             if batch is not None:
-                self._send_answer(watch_id, wire.success(batch))
+                self._send_answer(watch_id, self._backend.hub.packed(batch))
                 self._has_news(watch_id)
 
     def _end(self, watch_id: int, error: StoreError) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
+from raftstore import wire
 from raftstore.errors import Compacted
 from raftstore.mvcc.store import MvccStore
 from raftstore.mvcc.txn import in_range
@@ -86,9 +87,7 @@ class Watcher:
 
     def _batch(self, revision: int, events: Sequence[Event]) -> WatchBatch:
         self._announced = True
-        if not self._prev_kv:
-            events = [event._replace(prev_kv=None) for event in events]
-        return WatchBatch(revision, events)
+        return self._hub.batch(revision, events, self._prev_kv)
 
     def _catch_up(self) -> WatchBatch | None:
         store = self._hub.store
@@ -114,6 +113,8 @@ class WatchHub:
         self._store = store
         self._ranges: dict[Watcher, None] = {}
         self._single: dict[bytes, dict[Watcher, None]] = {}
+        self._made: dict[bool, tuple[Sequence[Event], WatchBatch]] = {}
+        self._packed: tuple[WatchBatch | None, bytes] = (None, b"")
 
     @property
     def store(self) -> MvccStore:
@@ -151,15 +152,31 @@ class WatchHub:
         for watcher in self._ranges:
             wanted = [event for event in events if watcher.wants(event)]
             if wanted:
-                watcher.offer(revision, wanted)
+                watcher.offer(revision, events if len(wanted) == len(events) else wanted)
         if self._single:
             self._publish_single(revision, events)
 
     def _publish_single(self, revision: int, events: Sequence[Event]) -> None:
         for event in events:
+            alone = (event,)
             for watcher in self._single.get(event.kv.key, ()):
                 if watcher.wants(event):
-                    watcher.offer(revision, [event])
+                    watcher.offer(revision, alone)
+
+    def batch(self, revision: int, events: Sequence[Event], prev_kv: bool) -> WatchBatch:
+        """Watchers that want the very same events share a batch, so that it is packed once."""
+        made_of, batch = self._made.get(prev_kv, (None, None))
+        if batch is None or made_of is not events:
+            told = events if prev_kv else [event._replace(prev_kv=None) for event in events]
+            batch = WatchBatch(revision, told)
+            self._made[prev_kv] = events, batch
+        return batch
+
+    def packed(self, batch: WatchBatch) -> bytes:
+        """The answer that tells it (see `wire.success`)."""
+        if batch is not self._packed[0]:
+            self._packed = batch, wire.success(batch)
+        return self._packed[1]
 
     def reset(self) -> None:
         """Tell all watchers that the store was replaced."""
