@@ -73,15 +73,15 @@ def template_without_hash(owner: Object) -> Object:
 
 def same_template(one: Object, other: Object) -> bool:
     """Whether two owners of pod templates ask for the same pods, the hash label aside."""
-    return bool(_plain(template_without_hash(one)) == _plain(template_without_hash(other)))
+    return bool(plain(template_without_hash(one)) == plain(template_without_hash(other)))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Without nulls and empty maps or lists, which mean the same as nothing at all."""
     if isinstance(value, Mapping):
-        items = {key: _plain(item) for key, item in value.items()}
+        items = {key: plain(item) for key, item in value.items()}
         return {k: v for k, v in items.items() if v is not None and v not in ({}, [])}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def template_hash(deployment: Object) -> str:

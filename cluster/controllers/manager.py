@@ -19,6 +19,7 @@ from cluster.controllers.certificates import (
 )
 from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from cluster.controllers.cronjob import CronJobController
+from cluster.controllers.daemonset import DaemonSetController
 from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
@@ -41,6 +42,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CertificateSigner,
     ClusterRoleAggregation,
     CronJobController,
+    DaemonSetController,
     DeploymentController,
     EndpointSliceController,
     EndpointsController,
