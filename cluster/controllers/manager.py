@@ -33,6 +33,7 @@ from cluster.controllers.pod_gc import PodGarbageCollector
 from cluster.controllers.replicaset import ReplicaSetController, ReplicationController
 from cluster.controllers.root_ca import RootCaPublisher
 from cluster.controllers.serviceaccount import ServiceAccountController
+from cluster.controllers.statefulset import StatefulSetController
 from cluster.controllers.taint_eviction import TaintEvictionController
 from cluster.controllers.ttl_after_finished import TtlAfterFinishedController
 
@@ -55,6 +56,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicationController,
     RootCaPublisher,
     ServiceAccountController,
+    StatefulSetController,
     TaintEvictionController,
     TtlAfterFinishedController,
 )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster.controllers import taints
-from cluster.machinery import selectors
 from cluster.machinery.selectors import LabelSelector, Requirement
 
 Object = dict[str, Any]
@@ -24,7 +23,7 @@ _OPERATORS = {
 def fits_affinity(spec: Object, node: Object) -> bool:
     """nodeSelector and the required terms of nodeAffinity; terms are alternatives."""
     labels = node["metadata"].get("labels") or {}
-    if not selectors.from_labels(spec.get("nodeSelector") or {}).matches(labels):
+    if not (spec.get("nodeSelector") or {}).items() <= labels.items():
         return False
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
