@@ -1,4 +1,7 @@
-"""StatefulSet: pods with names, host names and volumes that stay; statefulset_decision orders them."""
+"""StatefulSet: pods with names, host names and volumes that stay.
+
+Their order is decided in statefulset_decision.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def ordinals(owner: Object) -> range:
 
 
 def is_parallel(owner: Object) -> bool:
-    return owner["spec"].get("podManagementPolicy") == "Parallel"
+    return bool(owner["spec"].get("podManagementPolicy") == "Parallel")
 
 
 def revision_of(pod: Object) -> str:

@@ -54,6 +54,10 @@ async def change(plane, patch, kind="merge"):
     await plane.client.patch("statefulsets.apps", "db", patch, "default", kind=kind)
 
 
+def uid_of(obj):
+    return obj["metadata"]["uid"]
+
+
 def image(value):
     return {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": value}]}}}}
 
@@ -118,8 +122,13 @@ def test_an_update_goes_from_the_highest_down_to_the_partition_and_back(control_
         assert await images(plane) == {"db-0": "v1", "db-1": "v2", "db-2": "v2"}
         assert first(seen, "gone") == ["db-2", "db-1"]
         assert found["status"]["currentRevision"] != found["status"]["updateRevision"]
-        await plane.client.delete("pods", "db-0", "default")
-        await plane.until(settled(plane, updated=2))
+        old = await plane.client.delete("pods", "db-0", "default")
+
+        async def made_anew():
+            found = [p for p in await plane.items("pods") if p["metadata"]["name"] == "db-0"]
+            return found if found and found[0]["metadata"]["uid"] != uid_of(old) else None
+
+        await plane.until(made_anew)
         assert (await images(plane))["db-0"] == "v1"
         await change(plane, {"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}})
         found = await plane.until(settled(plane))
