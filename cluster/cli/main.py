@@ -40,7 +40,7 @@ def cli() -> None:
 @click.option("--restore", default=None, metavar="FILE",
               type=click.Path(exists=True, dir_okay=False),
               help="Start from a backup of the store, ours or etcd's.")  # fmt: skip
-@click.option("--audit-policy", default="", metavar="FILE",
+@click.option("--audit-policy", metavar="FILE",
               type=click.Path(exists=True, dir_okay=False, resolve_path=True),
               help="Note who does what, as this audit policy says, in the cluster's logs "
               "folder.")  # fmt: skip

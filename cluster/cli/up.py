@@ -25,7 +25,7 @@ def run(
     api_servers: int,
     etcd: bool,
     restore: str | None,
-    audit_policy: str,
+    audit_policy: str | None,
     wait: float,
     ray_address: str,
     kubeconfig: str,
@@ -34,14 +34,15 @@ def run(
 ) -> None:
     """Start the cluster, or leave nothing behind. Raises CommandError."""
     progress = Progress(quiet=quiet)
-    _check_policy(audit_policy)
+    if audit_policy:
+        _check_policy(audit_policy)
     shape = clusters.create(
         name,
         members=members,
         nodes=nodes,
         api_servers=api_servers,
         etcd=etcd,
-        audit_policy=audit_policy,
+        audit_policy=audit_policy or "",
     )
     target = Path(kubeconfig) if kubeconfig else None
     try:
