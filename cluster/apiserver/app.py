@@ -11,6 +11,8 @@ from cluster.apiserver.authn import impersonation
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz import attributes
 from cluster.apiserver.context import Call, Context, Kept
+from cluster.apiserver.fairness import dispatcher
+from cluster.apiserver.fairness.dispatcher import Ticket
 from cluster.apiserver.handlers import (
     binding,
     deleting,
@@ -22,7 +24,7 @@ from cluster.apiserver.handlers import (
     watching,
     writing,
 )
-from cluster.apiserver.http.messages import Request, Response
+from cluster.apiserver.http.messages import Headers, Request, Response, Stream
 from cluster.apiserver.routing import Target
 from cluster.apiserver.security import Security
 from cluster.machinery import status
@@ -94,16 +96,35 @@ class App:
         return None if response is None else _finished(request, response)
 
     async def _answer(self, request: Request, target: Target | None) -> Response | None:
-        user = await self._permitted(request, target)
+        user, asked = await self._permitted(request, target)
+        ticket = await self._security.fairness.enter(asked, self._width(target))
+        request.answer_headers.update(ticket.headers)
+        try:
+            return await self._served(request, target, user, ticket)
+        finally:
+            ticket.leave()
+
+    def _width(self, target: Target | None) -> int:
+        """How many seats a request takes: a list as many as it is long."""
+        if target is None or target.verb not in ("list", "watch", "deletecollection"):
+            return 1
+        kept = self._context.kept.get(target.resource_key)
+        return 1 if kept is None else dispatcher.width(len(kept.registry.cache))
+
+    async def _served(
+        self, request: Request, target: Target | None, user: User, ticket: Ticket
+    ) -> Response | None:
         if target is None:
             if request.path.startswith(DESCRIPTIONS):
                 await self._context.catalogue.settled()
             return self._page(request)
         if self._security.reviews.has(target):
             return await self._security.reviews.answer(request, target, user)
-        return await self._resource(request, target, user)
+        return await self._resource(request, target, user, ticket)
 
-    async def _permitted(self, request: Request, target: Target | None) -> User:
+    async def _permitted(
+        self, request: Request, target: Target | None
+    ) -> tuple[User, attributes.Attributes]:
         """Who asks, or whom they act as; 401 or 403 if they may not."""
         security = self._security
         user = await self._identified(request, target)
@@ -118,7 +139,7 @@ class App:
             request.audit.decided(decision)
         if not decision.allowed:
             raise attributes.refusal(asked, decision.reason)
-        return user
+        return user, asked
 
     async def _identified(self, request: Request, target: Target | None) -> User:
         try:
@@ -144,7 +165,9 @@ class App:
             return response
         raise status.path_not_found()
 
-    async def _resource(self, request: Request, target: Target, user: User) -> Response | None:
+    async def _resource(
+        self, request: Request, target: Target, user: User, ticket: Ticket
+    ) -> Response | None:
         handler, kept = await self._find(target)
         if kept.warning:
             request.warnings.append(kept.warning)
@@ -152,6 +175,7 @@ class App:
         if (target.subresource, target.verb) in STREAMING:
             if request.audit is not None:
                 request.audit.watch_stream()
+            _leave_with_stream(request, ticket)
             return await handler(call)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return await handler(call)
@@ -191,13 +215,24 @@ class App:
 
 
 def _finished(request: Request, response: Response) -> Response:
-    headers = dict(response.headers)
+    headers = {**request.answer_headers, **response.headers}
     headers.setdefault("Cache-Control", "no-cache, private")
     if request.audit is not None:
         headers["Audit-Id"] = request.audit.id
     if request.warnings:
         headers["Warning"] = ", ".join(f'299 - "{_quoted(w)}"' for w in request.warnings)
     return dataclasses.replace(response, headers=headers)
+
+
+def _leave_with_stream(request: Request, ticket: Ticket) -> None:
+    """A watch holds its seats until its answer begins."""
+    opened = request.open_stream
+
+    def open_stream(status: int, headers: Headers) -> Stream:
+        ticket.leave()
+        return opened(status, {**request.answer_headers, **headers})
+
+    request.open_stream = open_stream
 
 
 def _quoted(text: str) -> str:

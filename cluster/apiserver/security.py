@@ -3,7 +3,8 @@
 Config, all optional: `service_account` (see `Issuer`), `token_file`, `oidc` (a list, see
 `authn.oidc`), `request_header` (see `authn.request_header`), `anonymous` (true by default),
 `token_webhook` (see `authn.webhook`), `authorization_webhook` (see `authz.webhook`), `audit`
-(policy: a file, and see `audit.log_file`).
+(policy: a file, and see `audit.log_file`), `max_requests_inflight` (600: the seats that priority
+levels share).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from cluster.apiserver.authz.node import NodeAuthorizer
 from cluster.apiserver.authz.node_graph import NodeGraph
 from cluster.apiserver.authz.webhook import WebhookAuthorizer
 from cluster.apiserver.context import Kept
+from cluster.apiserver.fairness import bootstrap as fair_objects
+from cluster.apiserver.fairness.dispatcher import SEATS, Fairness
 from cluster.apiserver.handlers.reviews import Reviews
 from cluster.apiserver.lookup import Lookup
 from cluster.machinery import jwt
@@ -56,6 +59,7 @@ class Security:
     escalation: EscalationCheck
     node_restriction: NodeRestriction
     auditor: Auditor | None
+    fairness: Fairness
 
 
 def compose(
@@ -87,7 +91,17 @@ def compose(
         EscalationCheck(by_role, chain, lookup),
         NodeRestriction(lambda namespace, name: lookup.find("v1/pods", namespace, name)),
         _auditor(seams, config.get("audit") or {}),
+        _fairness(seams, config, kept),
     )
+
+
+def _fairness(seams: Seams, config: Mapping[str, Any], kept: Mapping[str, Kept]) -> Fairness:
+    flow_schemas, levels = (
+        kept[f"{fair_objects.API_VERSION}/{plural}"].registry.cache
+        for plural in ("flowschemas", "prioritylevelconfigurations")
+    )
+    seats = int(config.get("max_requests_inflight") or SEATS)
+    return Fairness(flow_schemas, levels, seams.clock, seats)
 
 
 def _auditor(seams: Seams, config: Mapping[str, Any]) -> Auditor | None:

@@ -24,6 +24,7 @@ from cluster.apiserver.definitions.controller import DefinitionController
 from cluster.apiserver.definitions.installed import Parts
 from cluster.apiserver.definitions.manager import Definitions
 from cluster.apiserver.discovery import CurrentDiscovery
+from cluster.apiserver.fairness import bootstrap as flows
 from cluster.apiserver.health import HealthPages
 from cluster.apiserver.http.listener import HttpListener
 from cluster.apiserver.http.messages import Request, Response
@@ -252,7 +253,7 @@ class ApiServer:
                     address = self._allocator.first_address
                     await bootstrap.ensure(self._kept, address, self._listener.port)
                     await self._feed.fresh()
-                    await roles.ensure(self._kept)
+                    await asyncio.gather(roles.ensure(self._kept), flows.ensure(self._kept))
                     self._bootstrapped = True
                 await self._membership.refresh()
             except (ApiError, StoreError) as error:

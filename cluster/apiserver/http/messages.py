@@ -92,6 +92,7 @@ class Request:
     warnings: list[str] = field(default_factory=list)
     peer_address: str = ""
     audit: Record | None = None
+    answer_headers: dict[str, str] = field(default_factory=dict)
 
     def parameter(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""
