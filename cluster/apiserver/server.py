@@ -157,7 +157,7 @@ class ApiServer:
             lambda: name_suffix(seams),
             secured.node_restriction,
         )
-        world = World(seams, self._catalogue, secured, self._webhooks)
+        world = World(seams, self._catalogue, secured, self._webhooks, config)
         self._context = Context(
             seams,
             self._catalogue,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from actors.seams import Seams
 from cluster.apiserver.admission import certificates, classes, registrations, signing_requests
 from cluster.apiserver.admission.chain import Chain, Plugin
 from cluster.apiserver.admission.limit_ranger import LimitRanger
+from cluster.apiserver.admission.pod_security import PodSecurity
 from cluster.apiserver.admission.policies import Parameters
 from cluster.apiserver.admission.validating_policies import ValidatingPolicies
 from cluster.apiserver.admission.webhooks import MutatingWebhooks, Parts, ValidatingWebhooks
@@ -34,6 +35,7 @@ class World:
     catalogue: Catalogue
     security: Security
     webhooks: WebhookClient
+    config: Mapping[str, Any]
 
     def cache(self, key: str) -> ResourceCache:
         """The watch cache of a built-in resource."""
@@ -82,6 +84,11 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
     ]
     validating: list[Plugin] = [
         limits.check,
+        PodSecurity(
+            world.find_namespace,
+            lambda namespace: world.list("v1/pods", namespace),
+            world.config.get("pod_security") or {},
+        ),
         classes.claim_resize(world.finder("storage.k8s.io/v1/storageclasses")),
         certificates.plugin(world.security.authorizer),
         world.security.escalation,
