@@ -16,6 +16,7 @@ from cluster.apiserver.fairness.dispatcher import Ticket
 from cluster.apiserver.handlers import (
     binding,
     deleting,
+    eviction,
     logs,
     patching,
     reading,
@@ -60,7 +61,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
         )
     },
     ("binding", "create"): binding.bind,
-    ("eviction", "create"): binding.evict,
+    ("eviction", "create"): eviction.evict,
     ("log", "get"): logs.logs,
     ("token", "create"): tokens.request,
 }

@@ -21,6 +21,7 @@ from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from cluster.controllers.cronjob import CronJobController
 from cluster.controllers.daemonset import DaemonSetController
 from cluster.controllers.deployment import DeploymentController
+from cluster.controllers.disruption import DisruptionController
 from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
 from cluster.controllers.framework import Context, Controller, Runner
@@ -45,6 +46,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CronJobController,
     DaemonSetController,
     DeploymentController,
+    DisruptionController,
     EndpointSliceController,
     EndpointsController,
     GarbageCollector,

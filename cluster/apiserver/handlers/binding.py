@@ -1,13 +1,10 @@
-"""POST pods/NAME/binding and pods/NAME/eviction, the two verbs that pods have of their own."""
+"""POST pods/NAME/binding: the scheduler's decision."""
 
 from __future__ import annotations
-
-import dataclasses
 
 from cluster.apiserver import bodies
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
-from cluster.apiserver.handlers import deleting
 from cluster.apiserver.handlers.writing import place
 from cluster.apiserver.http.messages import Response
 from cluster.machinery import meta, status
@@ -64,18 +61,3 @@ def _refuse_bound(call: Call, pod: Object) -> None:
     if node:
         text = f'pod {name} is already assigned to node "{node}"'
         raise status.conflict(resource, name, text)
-
-
-async def evict(call: Call) -> Response:
-    """Delete a pod with the eviction's own delete options."""
-    eviction = bodies.read(call.request, "policy/v1", "Eviction")
-    place(call, eviction)
-    if eviction["metadata"].get("name", call.target.name) != call.target.name:
-        raise status.bad_request("name in URL does not match name in Eviction object")
-    await call.admit("create", eviction, None)
-    await call.judge("create", eviction, None)
-    options = deleting.parse_options(eviction.get("deleteOptions") or {})
-    if call.dry_run:
-        options = dataclasses.replace(options, dry_run=True)
-    await call.registry.delete(call.namespace, call.target.name, options)
-    return Response(201, json_codec.encode(status.success() | {"code": 201}))
