@@ -11,6 +11,8 @@ CLAIMS = ROOT + "ranges/"
 ENDPOINT_LEASES = ROOT + "apiservers/"
 """One key per live API server, under a lease."""
 
+_VIEWED = frozenset(name.rpartition("/")[2] for name in conversion.STORED)
+
 
 def prefix(resource: Resource, namespace: str = "") -> str:
     """Of all objects of a resource, or of those in one namespace. Ends with a slash."""
@@ -22,6 +24,8 @@ def prefix(resource: Resource, namespace: str = "") -> str:
 
 def stored_as(resource: Resource) -> Resource:
     """The resource whose version the store holds: itself, unless it is a view of another."""
+    if resource.plural not in _VIEWED:
+        return resource
     name = conversion.STORED.get(f"{resource.api_version}/{resource.plural}")
     return resource if name is None else resources.find(name)
 
