@@ -63,8 +63,7 @@ def _check_policy(path: str) -> None:
     from cluster.apiserver.audit import policy
 
     try:
-        if path:
-            policy.load(path)
+        policy.load(path)
     except (ValueError, TypeError, AttributeError) as error:
         raise CommandError(f"{path}: {error}", hint="see audit.k8s.io/v1 Policy") from error
 
