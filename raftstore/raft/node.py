@@ -141,7 +141,7 @@ class RaftNode:
             self._seams.randomness,
             self,
         )
-        self._rounds.voters = self.raft.voters
+        self._rounds.follow(self.raft.voters)
         self.wal.sync()
         if key in configuration.removed:
             raise MemberRemoved(f"{self._name} was removed from the store")
@@ -374,7 +374,7 @@ class RaftNode:
     # ---- members
 
     def configuration_changed(self) -> None:
-        self._rounds.voters = self.raft.voters
+        self._rounds.follow(self.raft.voters)
         self._roster.changed()
 
     def configuration_applied(self, configuration: Configuration) -> None:

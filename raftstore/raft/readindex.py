@@ -36,6 +36,12 @@ class ReadRounds:
         self._begin(self._round)
         self._finish_if_confirmed()
 
+    def follow(self, voters: Collection[str]) -> None:
+        """The voters are others now: those that have answered may be enough."""
+        self.voters = voters
+        if self._running:
+            self._finish_if_confirmed()
+
     def answered(self, peer: str, round_number: int) -> None:
         if round_number == self._round and self._running:
             self._answers.add(peer)
