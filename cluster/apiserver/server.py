@@ -127,7 +127,7 @@ class ApiServer:
 
     def _compose(self, store: Store) -> None:
         seams, config = self._seams, self._config
-        served = table.served()
+        served = table.served(config.get("runtime_config") or ())
         own = {r: ResourceCache(r, table.strategy(r).fields) for r in served}
         caches = cache.by_prefix(own)
         self._feed = Feed(store, seams, caches)

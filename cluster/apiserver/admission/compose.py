@@ -10,6 +10,7 @@ from actors.seams import Seams
 from cluster.apiserver.admission import certificates, classes, registrations, signing_requests
 from cluster.apiserver.admission.chain import Chain, Plugin
 from cluster.apiserver.admission.limit_ranger import LimitRanger
+from cluster.apiserver.admission.mutating_policies import MutatingPolicies
 from cluster.apiserver.admission.pod_security import PodSecurity
 from cluster.apiserver.admission.policies import Parameters
 from cluster.apiserver.admission.validating_policies import ValidatingPolicies
@@ -18,10 +19,12 @@ from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.security import Security
 from cluster.apiserver.webhooks import WebhookClient
 from cluster.machinery import kinds
+from cluster.machinery.apply import BUILTIN, Versions
 from cluster.machinery.kinds import Kind
 from cluster.machinery.resources import Resource
 from cluster.storage import keys
 from cluster.storage.cache import ResourceCache
+from cluster.storage.strategies import table
 
 Object = dict[str, Any]
 REGISTRATION = "admissionregistration.k8s.io/v1"
@@ -56,6 +59,11 @@ class World:
     async def find_namespace(self, name: str) -> Object | None:
         return await self.security.lookup.find("v1/namespaces", "", name)
 
+    def served(self, resource: Resource) -> tuple[Kind | None, Versions]:
+        """How objects of a resource are checked, and merged."""
+        kept = self.catalogue.kept.get(f"{resource.api_version}/{resource.plural}")
+        return self.find_form(resource), BUILTIN if kept is None else kept.versions
+
     def find_form(self, resource: Resource) -> Kind | None:
         """How bodies of a resource are checked; None for one that is gone."""
         kept = self.catalogue.kept.get(f"{resource.api_version}/{resource.plural}")
@@ -80,6 +88,7 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
         classes.runtime_class(world.finder("node.k8s.io/v1/runtimeclasses")),
         signing_requests.requester,
         classes.default_ingress_class(lambda: world.list("networking.k8s.io/v1/ingressclasses")),
+        *_mutating_policies(world),
         MutatingWebhooks(world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"), parts),
     ]
     validating: list[Plugin] = [
@@ -105,3 +114,20 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
         ValidatingWebhooks(world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts),
     ]
     return Chain(mutating, validating)
+
+
+def _mutating_policies(world: World) -> list[Plugin]:
+    """Where the server has been told to serve them."""
+    names = ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+    keys_ = [f"{table.MUTATING_POLICIES}/{name}" for name in names]
+    if not all(key in world.catalogue.kept for key in keys_):
+        return []
+    return [
+        MutatingPolicies(
+            (world.cache(keys_[0]), world.cache(keys_[1])),
+            world.security.authorizer,
+            world.find_namespace,
+            Parameters(world.catalogue),
+            world.served,
+        )
+    ]

@@ -19,6 +19,8 @@ from cluster.machinery.cel import (
     Program,
     types,
 )
+from cluster.machinery.cel.functions import declare, traverse
+from cluster.machinery.cel.library import KUBERNETES
 from cluster.machinery.cel.library import authorizer as asking
 from cluster.machinery.cel.program import Lazy, State
 from cluster.machinery.cel.types import Type
@@ -54,11 +56,14 @@ class Expression:
 
 
 def compiled(
-    source: str, more: Mapping[str, Type] | None = None, wanted: Sequence[Type] = (types.BOOL,)
+    source: str,
+    more: Mapping[str, Type] | None = None,
+    wanted: Sequence[Type] = (types.BOOL,),
+    structs: Mapping[str, Type] | None = None,
 ) -> Expression:
     """`wanted`: the types that it may have, besides dyn."""
     try:
-        program = Environment({**USUAL, **(more or {})}).compile(source)
+        program = Environment({**USUAL, **(more or {})}, structs or {}, ADMISSION).compile(source)
     except CompileError as error:
         return Expression(source, None, f"compilation failed: {error}")
     found = program.result_type
@@ -66,6 +71,16 @@ def compiled(
         shown = " or ".join(str(each) for each in wanted)
         return Expression(source, None, f"must evaluate to {shown}")
     return Expression(source, program)
+
+
+def _escape_key(text: str) -> str:
+    return text.replace("~", "~0").replace("/", "~1")
+
+
+ADMISSION = KUBERNETES.extended(
+    [declare("jsonpatch.escapeKey(string): string", _escape_key, traverse())]
+)
+"""What expressions in admission may call: the keys of JSON pointers have to be escaped."""
 
 
 class _Shared(Lazy):

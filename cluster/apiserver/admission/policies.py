@@ -84,11 +84,13 @@ def policy(obj: Object) -> Policy:
     )
 
 
-def variables_of(spec: Mapping[str, Any]) -> tuple[list[tuple[str, Expression]], dict[str, Type]]:
+def variables_of(
+    spec: Mapping[str, Any], structs: Mapping[str, Type] | None = None
+) -> tuple[list[tuple[str, Expression]], dict[str, Type]]:
     """(the variables with their names, everything that later expressions may refer to)."""
     known, found = dict(IN_POLICIES), []
     for each in spec.get("variables") or ():
-        expression = compiled(each["expression"], known, ())
+        expression = compiled(each["expression"], known, (), structs)
         name = f"variables.{each['name']}"
         known[name] = expression.program.result_type if expression.program else types.DYN
         found.append((name, expression))

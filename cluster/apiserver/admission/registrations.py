@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cluster.apiserver.admission import evaluation, matching, policies
+from cluster.apiserver.admission import evaluation, matching, mutating_policies, policies
 from cluster.apiserver.admission.chain import Review
 from cluster.machinery import status
 from cluster.machinery.codec import json_codec
@@ -26,6 +26,10 @@ def _wrong(plural: str, new: Object, old: Object) -> Iterator[status.Cause]:
     """What is stored already is not refused for what it says."""
     if plural == "validatingadmissionpolicies" and new.get("spec") != old.get("spec"):
         yield from _wrong_policy(new)
+    if plural == "mutatingadmissionpolicies" and new.get("spec") != old.get("spec"):
+        yield from _wrong_conditions(new.get("spec") or {}, "spec", policies.IN_POLICIES)
+        for path, expression in mutating_policies.wrong(new):
+            yield from _cause(expression, path)
     if plural.endswith("webhookconfigurations"):
         for at, hook in enumerate(new.get("webhooks") or ()):
             yield from _wrong_conditions(hook, f"webhooks[{at}]")

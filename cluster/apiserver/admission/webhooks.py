@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.seams import Seams
-from cluster.apiserver.admission import admission_review, evaluation, matching
+from cluster.apiserver.admission import admission_review, evaluation, matching, reinvocation
 from cluster.apiserver.admission.admission_review import Answer, BadAnswer
 from cluster.apiserver.admission.chain import Review
 from cluster.apiserver.admission.evaluation import Conditions, Evaluation
 from cluster.apiserver.admission.matching import FindNamespace, Matcher
 from cluster.apiserver.admission.registered import Registered
+from cluster.apiserver.admission.reinvocation import Invoked
 from cluster.apiserver.authz.attributes import Authorizer
 from cluster.apiserver.webhooks import WebhookClient, WebhookError
 from cluster.machinery import conversion, status
@@ -160,15 +161,6 @@ class ValidatingWebhooks:
                 raise outcome
 
 
-@dataclass
-class _Invoked:
-    """Of one write: who may be asked again, who must be, and what the object was then."""
-
-    before: dict[tuple[str, int], None]
-    again: set[tuple[str, int]]
-    output: bytes = b""
-
-
 class MutatingWebhooks:
     """An admission plugin: hooks are asked in order, each with what the one before has made."""
 
@@ -180,18 +172,15 @@ class MutatingWebhooks:
         configurations = self._registered.all
         if not configurations or matching.exempt(review.resource):
             return
-        rounds = review.rounds
-        invoked = rounds.kept.setdefault(MUTATING, _Invoked({}, set()))
-        if rounds.second and _text(review) != invoked.output:
-            invoked.again.update(invoked.before)
+        invoked = reinvocation.begin(review, MUTATING)
         for found in configurations:
             for hook in found:
                 await self._invoke(hook, review, invoked)
-        invoked.output = _text(review)
+        invoked.end(review)
 
-    async def _invoke(self, hook: Hook, review: Review, invoked: _Invoked) -> None:
+    async def _invoke(self, hook: Hook, review: Review, invoked: Invoked) -> None:
         key = (hook.configuration, hook.index)
-        if review.rounds.second and key not in invoked.again:
+        if invoked.skips(review, key):
             return
         form = await self._caller.wanted(hook, review)
         if form is None:
@@ -199,11 +188,8 @@ class MutatingWebhooks:
         answer = await self._caller.ask(hook, review, form, True)
         changed = bool(answer.patch) and self._change(hook, review, form, answer.patch)
         self._note(hook, review, changed)
-        if changed:
-            invoked.again.update(invoked.before)
-            review.rounds.again = True
-        if hook.raw.get("reinvocationPolicy") == "IfNeeded":
-            invoked.before[key] = None
+        needed = hook.raw.get("reinvocationPolicy") == "IfNeeded"
+        invoked.note(review, key, changed=changed, if_needed=needed)
 
     def _change(self, hook: Hook, review: Review, form: Resource, patch: list[Object]) -> bool:
         """Apply a patch to the object; whether it is another one then."""
@@ -242,7 +228,3 @@ class MutatingWebhooks:
         place = f"round_{int(review.rounds.second)}_index_{hook.index}"
         told = {"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}
         review.annotations[f"{MUTATING}/{place}"] = json_codec.encode(told).decode()
-
-
-def _text(review: Review) -> bytes:
-    return b"" if review.new is None else json_codec.encode(review.new)

@@ -74,6 +74,10 @@ class Library:
         for each in overloads:
             self._found.setdefault((each.function, each.member), []).append(each)
 
+    def extended(self, more: Iterable[Overload]) -> Library:
+        """This library and more, for expressions of one place only."""
+        return Library([*(each for forms in self._found.values() for each in forms), *more])
+
     def overloads(self, name: str, member: bool) -> Sequence[Overload]:
         return self._found.get((name, member), ())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from cluster.machinery import resources
 from cluster.machinery.customresources import definition
@@ -150,6 +151,13 @@ SERVED: dict[str, Strategy] = {
     definition.KEY: DefinitionStrategy(),
 }
 
+MUTATING_POLICIES = "admissionregistration.k8s.io/v1beta1"
+OPTIONAL: dict[str, Strategy] = {
+    f"{MUTATING_POLICIES}/mutatingadmissionpolicies": SpecOnly(),
+    f"{MUTATING_POLICIES}/mutatingadmissionpolicybindings": SpecOnly(),
+}
+"""Beta versions: served if a server is told to, by the name of their version."""
+
 SUBRESOURCES = frozenset(
     {"status", "scale", "finalize", "approval", "ephemeralcontainers", "resize", "binding",
      "eviction", "log", "token"}
@@ -157,9 +165,13 @@ SUBRESOURCES = frozenset(
 """Those that are served, of whatever resource has them."""
 
 
-def served() -> tuple[Resource, ...]:
-    """The resources that are kept, in the order of the table, with what is served of each."""
-    return tuple(_trimmed(name) for name in SERVED)
+def served(versions: Sequence[str] = ()) -> tuple[Resource, ...]:
+    """The resources that are kept, in the order of the table, with what is served of each.
+
+    `versions`: what is to be served besides the stable ones, as in an apiVersion.
+    """
+    more = (name for name in OPTIONAL if name.rpartition("/")[0] in versions)
+    return tuple(_trimmed(name) for name in (*SERVED, *more))
 
 
 def _trimmed(name: str) -> Resource:
@@ -170,4 +182,5 @@ def _trimmed(name: str) -> Resource:
 
 def strategy(resource: Resource) -> Strategy:
     """Of a served resource; KeyError for others."""
-    return SERVED[f"{resource.api_version}/{resource.plural}"]
+    name = f"{resource.api_version}/{resource.plural}"
+    return SERVED[name] if name in SERVED else OPTIONAL[name]
