@@ -26,12 +26,14 @@ from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
 from cluster.controllers.framework import Context, Controller, Runner
 from cluster.controllers.garbage_collector import GarbageCollector
+from cluster.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscalerController
 from cluster.controllers.informers import Informers
 from cluster.controllers.job import JobController
 from cluster.controllers.namespace import NamespaceController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
 from cluster.controllers.pod_gc import PodGarbageCollector
 from cluster.controllers.replicaset import ReplicaSetController, ReplicationController
+from cluster.controllers.resourcequota import ResourceQuotaController
 from cluster.controllers.root_ca import RootCaPublisher
 from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.statefulset import StatefulSetController
@@ -50,12 +52,14 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointSliceController,
     EndpointsController,
     GarbageCollector,
+    HorizontalPodAutoscalerController,
     JobController,
     NamespaceController,
     NodeLifecycleController,
     PodGarbageCollector,
     ReplicaSetController,
     ReplicationController,
+    ResourceQuotaController,
     RootCaPublisher,
     ServiceAccountController,
     StatefulSetController,
