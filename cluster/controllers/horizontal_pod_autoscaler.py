@@ -57,6 +57,7 @@ class HorizontalPodAutoscalerController(Controller):
         self._metrics: Metrics = context.config.get("metrics") or MetricsClient(self.client)
         self._period_s = float(context.config.get("autoscaling_s") or PERIOD_S)
         self._memories: dict[str, decision.Memory] = {}
+        self._looked: dict[str, tuple[int, float]] = {}
         self._pods = self.informers.indexed("pods", "namespace", lambda p: [meta.namespace(p)])
 
     def watches(self) -> Sequence[Watch]:
@@ -66,7 +67,11 @@ class HorizontalPodAutoscalerController(Controller):
         found = self.informers.of(AUTOSCALERS).get(key)
         if found is None:
             self._memories.pop(key, None)
+            self._looked.pop(key, None)
             return None
+        wait_s = self._too_early_s(key, found)
+        if wait_s > 0:
+            return Result(wait_s)
         new = copy.deepcopy(found)
         new.setdefault("status", {})
         memory = self._memories.setdefault(key, decision.Memory())
@@ -76,6 +81,16 @@ class HorizontalPodAutoscalerController(Controller):
             if new["status"] != (found.get("status") or {}):
                 await self.client.update(AUTOSCALERS, new, subresource="status")
         return Result(self._period_s)
+
+    def _too_early_s(self, key: str, scaler: Object) -> float:
+        """Our own status, which metrics change, must not make us look again before the period
+        is over; a new spec may."""
+        generation, now_s = int(scaler["metadata"].get("generation") or 0), self.clock.now()
+        before, at_s = self._looked.get(key, (-1, 0.0))
+        if generation == before and now_s < at_s + self._period_s:
+            return at_s + self._period_s - now_s
+        self._looked[key] = (generation, now_s)
+        return 0.0
 
     async def _scale(self, scaler: Object, memory: decision.Memory) -> None:
         status, spec = scaler["status"], scaler["spec"]

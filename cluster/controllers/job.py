@@ -54,6 +54,7 @@ class JobController(Controller):
         self._untracked: set[str] = set()
         self._failures: dict[str, _Failures] = {}
         self._written: dict[str, int] = {}
+        self._control.pods.add_index("job", _job_of)
         self._control.pods.subscribe(self._observe)
 
     def watches(self) -> Sequence[Watch]:
@@ -258,9 +259,15 @@ class JobController(Controller):
         await self._release([pod])
 
     async def _release_all(self, key: str) -> None:
-        for pod in self._control.pods.list():
-            if is_tracked(pod) and key in self._control.keys_of_pod(pod):
-                await self._release_stray(meta.key(pod))
+        for pod in list(self._control.pods.by_index("job", key)):
+            await self._release_stray(meta.key(pod))
+
+
+def _job_of(pod: Object) -> list[str]:
+    reference = meta.controller_of(pod)
+    if reference is None or reference["kind"] != "Job" or not is_tracked(pod):
+        return []
+    return [f"{meta.namespace(pod)}/{reference['name']}"]
 
 
 def _pod(job: Object, name: str) -> Object:

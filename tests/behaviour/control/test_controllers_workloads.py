@@ -238,3 +238,63 @@ def test_endpoints_and_slices_follow_ready_pods(control_plane, make):
         await plane.gone("endpoints", "web")
 
     control_plane(test)
+
+
+def owner(kind, version, name, **spec):
+    """Of pods that are labelled with its name."""
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"template": template, **spec},
+    }
+
+
+def test_every_workload_gets_its_pods_with_the_rights_of_its_controllers_account(
+    control_plane, make
+):
+    async def test(plane):
+        await plane.manager(own_accounts=True, node_grace_s=3600)
+        await plane.scheduler()
+        await plane.run_pods(bind=False)
+        await plane.client.create("nodes", make.node("n1"))
+
+        def selecting(name):
+            return {"selector": {"matchLabels": {"app": name}}}
+
+        job = owner("Job", "batch/v1", "job")
+        job["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+        made = {
+            "replicationcontrollers": owner("ReplicationController", "v1", "rc", replicas=1),
+            "daemonsets.apps": owner("DaemonSet", "apps/v1", "ds", **selecting("ds")),
+            "statefulsets.apps": owner("StatefulSet", "apps/v1", "sts", **selecting("sts")),
+            "jobs.batch": job,
+        }
+        for resource, obj in made.items():
+            await plane.client.create(resource, obj)
+
+        async def all_run():
+            pods = await plane.items("pods")
+            kinds = {meta.controller_of(p)["kind"] for p in pods if "podIP" in p["status"]}
+            return kinds == {obj["kind"] for obj in made.values()}
+
+        await plane.until(all_run, 20)
+        await plane.client.delete("jobs.batch", "job", "default", propagation="Background")
+
+        async def job_gone():
+            return not await plane.items("pods", selector="app=job")
+
+        await plane.until(job_gone)
+
+        async def told():
+            found = [await plane.client.get(r, o["metadata"]["name"], "default") for r, o in others]
+            return all((obj.get("status") or {}).get("observedGeneration") for obj in found)
+
+        others = [(r, o) for r, o in made.items() if r != "jobs.batch"]
+        await plane.until(told)
+
+    control_plane(test)
