@@ -129,12 +129,13 @@ class App:
         """Who asks, or whom they act as; 401 or 403 if they may not."""
         security = self._security
         user = await self._identified(request, target)
-        self._note(request, attributes.of_request(user, request, target))
+        asked = attributes.of_request(user, request, target)
+        self._note(request, asked)
         if impersonation.wanted(request):
             user = await impersonation.impersonated(request, user, security.authorizer)
             if request.audit is not None:
                 request.audit.acting_as(user)
-        asked = attributes.of_request(user, request, target)
+            asked = attributes.of_request(user, request, target)
         decision = await security.authorizer.decide(asked)
         if request.audit is not None:
             request.audit.decided(decision)

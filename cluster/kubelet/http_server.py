@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote
 
 import httptools
@@ -16,7 +16,13 @@ log = logging.getLogger(__name__)
 
 _HEAD_SIZE_BYTES_MAX = 16 * 1024
 _HEAD_TIMEOUT_S = 10.0
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Request:
     method: str
     path: str
     query: dict[str, str]
+    peer: Mapping[str, Any] | None = None
+    """The client's certificate, as `ssl.getpeercert` tells it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ class Connection(asyncio.Protocol):
             self._parser.get_method().decode(),
             unquote(target.path.decode()),
             {key: values[-1] for key, values in query.items()},
+            self._transport.get_extra_info("peercert") or None,
         )
         try:
             response = await self._handler(request)

@@ -14,6 +14,7 @@ from actors.component import Config, Health
 from actors.seams import Seams
 from cluster.client import Client, ClientConfig, EventRecorder, Informer
 from cluster.kubelet import admission, machine, node_object, pod_status, pod_worker
+from cluster.kubelet.authorization import DelegatedAuthorization
 from cluster.kubelet.backoff import Limits
 from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
@@ -63,7 +64,8 @@ class Kubelet:
         client = Client(ClientConfig.from_dict(config["client"]), seams, f"kubelet/{self._name}")
         self._parts.append(client.close)
         self._node = self._make_node(seams, config, client, data_dir)
-        self._server = KubeletServer(seams, self, self._name)
+        may = DelegatedAuthorization(client, seams, self._name).may
+        self._server = KubeletServer(seams, self, self._name, may)
         self._parts.append(self._server.stop)
         port = int(config.get("port", DEFAULT_PORT))
         await self._server.start(config["node_ip"], port, config.get("tls") or {})

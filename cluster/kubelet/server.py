@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors import tls
@@ -27,8 +27,18 @@ class Pods(Protocol):
         ...
 
 
+May = Callable[[Request], Awaitable[bool]]
+
+
+async def anybody(request: Request) -> bool:
+    """No restriction."""
+    return True
+
+
 class KubeletServer:
-    def __init__(self, seams: Seams, pods: Pods, node_name: str) -> None:
+    def __init__(self, seams: Seams, pods: Pods, node_name: str, may: May = anybody) -> None:
+        """`may`: whether a request is served, of who has a certificate of the cluster's CA."""
+        self._may = may
         self._seams = seams
         self._pods = pods
         self._node_name = node_name
@@ -48,6 +58,8 @@ class KubeletServer:
             await self._listener.close()
 
     async def _handle(self, request: Request) -> Response:
+        if not await self._may(request):
+            return _text(403, "forbidden\n")
         if request.method != "GET":
             return _text(405, "method not allowed\n")
         if request.path.startswith("/containerLogs/"):

@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -345,3 +347,26 @@ def test_a_job_like_pod_ends_and_a_bad_one_says_why(cluster: Cluster) -> None:
     eventually(lambda: "CreateContainerError" in cluster.kubectl("get", "pod", "nothing"))
     assert "give the container a `command`" in cluster.kubectl("describe", "pod", "nothing")
     cluster.kubectl("delete", "pod", "job", "nothing", "--timeout=20s")
+
+
+def test_a_kubelet_asks_whether_a_user_may_read_from_it(cluster: Cluster) -> None:
+    def status_for(user: str, groups: tuple[str, ...] = ()) -> int:
+        files = cluster._files(user, groups)
+        context = ssl.create_default_context(cafile=files["ca"])
+        context.load_cert_chain(files["cert"], files["key"])
+        url = f"https://{cluster.kubelet.address}/pods"
+        try:
+            with urllib.request.urlopen(url, context=context, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert status_for("kubelet-client", ("system:masters",)) == 200
+    assert status_for("jane") == 403
+    role = ("create", "clusterrole", "node-pods", "--verb=get", "--resource=nodes/pods")
+    cluster.kubectl(*role)
+    cluster.kubectl(
+        "create", "clusterrolebinding", "bert", "--clusterrole=node-pods", "--user=bert"
+    )
+    assert status_for("bert") == 200

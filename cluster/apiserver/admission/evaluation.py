@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -169,8 +168,7 @@ class Evaluation:
             user = User(f"system:serviceaccount:{namespace}:{name}", groups)
         asked = Attributes(user, query.verb, query.path)
         if not query.path:
-            asked = dataclasses.replace(
-                asked,
+            asked = asked._replace(
                 group=query.group,
                 version="*",
                 resource=query.resource,

@@ -1,9 +1,11 @@
-"""Who asks, as everything behind authentication knows them (pure)."""
+"""Who asks, as everything behind authentication knows them (pure).
+
+Tuples: they are made, compared and hashed for every request.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cluster.apiserver.http.messages import Request
 
@@ -14,8 +16,7 @@ UNAUTHENTICATED_GROUP = "system:unauthenticated"
 Extra = tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """`extra` holds what the authenticator knows besides, by key."""
 
     name: str
@@ -61,8 +62,7 @@ class Authenticator(Protocol):
     async def identify(self, request: Request) -> User | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(NamedTuple):
     """Whom a token stands for; `audiences` are those of the asked ones that it is meant for."""
 
     user: User

@@ -6,9 +6,10 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.apiserver.authn.user import User
+from cluster.apiserver.authn.user import User, authenticated
 from cluster.apiserver.http.messages import Request
 
+REMEMBERED = 4096
 UID = "1.3.6.1.4.1.57683.2"
 """Upstream's attribute for a user's uid in a subject."""
 Name = tuple[tuple[tuple[str, str], ...], ...]
@@ -19,12 +20,22 @@ class CertificateAuthenticator:
 
     def __init__(self, not_from: Name | None = None) -> None:
         self._not_from = not_from
+        self._known: dict[int, tuple[Mapping[str, Any], User | None]] = {}
 
     async def identify(self, request: Request) -> User | None:
+        """A connection's certificate stays one object, so it is read once."""
         certificate = request.peer_certificate
-        if not certificate or certificate.get("issuer") == self._not_from:
+        if not certificate:
             return None
-        return user_of(certificate)
+        known = self._known.get(id(certificate))
+        if known is not None and known[0] is certificate:
+            return known[1]
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        user = None if certificate.get("issuer") == self._not_from else user_of(certificate)
+        found = None if user is None else authenticated(user)
+        self._known[id(certificate)] = certificate, found
+        return found
 
 
 def user_of(certificate: Mapping[str, Any]) -> User | None:

@@ -1,9 +1,8 @@
-"""What is asked of an authorizer, and what it answers (pure)."""
+"""What is asked of an authorizer, and what it answers (pure; tuples, as one is made a request)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.http.messages import Request
@@ -18,8 +17,7 @@ NO_OPINION: Literal["no opinion"] = "no opinion"
 SELECTING = frozenset({"list", "watch", "deletecollection"})
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """A request for a resource (`resource` is set), or for another path (`path` is).
 
     `resource` is the plural; names are "" where none is given. `fields` are what a field
@@ -43,8 +41,7 @@ class Attributes:
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """`reason` is for people; a refusal quotes it."""
 
     outcome: Literal["allow", "deny", "no opinion"]
