@@ -59,6 +59,15 @@ class World:
     async def find_namespace(self, name: str) -> Object | None:
         return await self.security.lookup.find("v1/namespaces", "", name)
 
+    async def find_labels(self, namespace: str) -> Mapping[str, str]:
+        """Of a namespace; none if it does not exist."""
+        cache = self.cache("v1/namespaces")
+        entry = cache.get(keys.key(cache.resource, "", namespace))
+        if entry is not None:
+            return entry.labels
+        found = await self.find_namespace(namespace)
+        return ((found or {}).get("metadata") or {}).get("labels") or {}
+
     def served(self, resource: Resource) -> tuple[Kind | None, Versions]:
         """How objects of a resource are checked, and merged."""
         kept = self.catalogue.kept.get(f"{resource.api_version}/{resource.plural}")
@@ -94,7 +103,7 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
     validating: list[Plugin] = [
         limits.check,
         PodSecurity(
-            world.find_namespace,
+            world.find_labels,
             lambda namespace: world.list("v1/pods", namespace),
             world.config.get("pod_security") or {},
         ),

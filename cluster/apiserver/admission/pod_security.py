@@ -7,15 +7,17 @@ with `usernames`, `namespaces` and `runtimeClasses`, as in PodSecurityConfigurat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from cluster.apiserver.admission.chain import Review
-from cluster.apiserver.admission.matching import FindNamespace
 from cluster.machinery import podsecurity, status
 from cluster.machinery.podsecurity import Level
+from cluster.machinery.podsecurity.policy import PREFIX
 
 Object = dict[str, Any]
+FindLabels = Callable[[str], Awaitable[Mapping[str, str]]]
+"""The labels of a namespace."""
 ListPods = Callable[[str], Sequence[Object]]
 WORKLOADS: Mapping[str, tuple[str, ...]] = {
     "replicationcontrollers": ("spec", "template"),
@@ -27,6 +29,7 @@ WORKLOADS: Mapping[str, tuple[str, ...]] = {
     "jobs.batch": ("spec", "template"),
     "cronjobs.batch": ("spec", "jobTemplate", "spec", "template"),
 }
+NO_POLICY = podsecurity.read({}, {})
 MAX_PODS = 3000
 """How many pods of a namespace are looked at when its level changes, as upstream."""
 MAX_TOLD = 10
@@ -35,10 +38,8 @@ MAX_TOLD = 10
 class PodSecurity:
     """An admission plugin. `pods` lists those of a namespace."""
 
-    def __init__(
-        self, find_namespace: FindNamespace, pods: ListPods, config: Mapping[str, Any]
-    ) -> None:
-        self._find_namespace, self._pods = find_namespace, pods
+    def __init__(self, find_labels: FindLabels, pods: ListPods, config: Mapping[str, Any]) -> None:
+        self._find_labels, self._pods = find_labels, pods
         self._defaults: Mapping[str, str] = config.get("defaults") or {}
         self._exempt: Mapping[str, Sequence[str]] = config.get("exemptions") or {}
 
@@ -56,8 +57,9 @@ class PodSecurity:
             await self._workload(review, review.new, WORKLOADS[key])
 
     async def _policy(self, namespace: str) -> podsecurity.Policy:
-        found = await self._find_namespace(namespace)
-        labels = ((found or {}).get("metadata") or {}).get("labels") or {}
+        labels = await self._find_labels(namespace)
+        if not self._defaults and not any(key.startswith(PREFIX) for key in labels):
+            return NO_POLICY
         return podsecurity.read(labels, self._defaults)
 
     def _exempts(self, review: Review, spec: Object) -> bool:
@@ -73,6 +75,8 @@ class PodSecurity:
             return
         policy = await self._policy(review.namespace)
         review.annotations["pod-security.kubernetes.io/enforce-policy"] = str(policy.enforce)
+        if policy is NO_POLICY:
+            return
         found = podsecurity.violations(pod["metadata"], spec, policy.enforce)
         self._audit(review, pod["metadata"], spec, policy.audit)
         if found:
