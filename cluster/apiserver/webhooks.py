@@ -65,7 +65,8 @@ class WebhookClient:
             text = f'Post "{endpoint.url}?timeout={timeout_s:g}s": context deadline exceeded'
             raise WebhookError(text) from None
         except (OSError, ConnectionLost, ssl.SSLError) as error:
-            raise WebhookError(f'Post "{endpoint.url}": {error}') from error
+            text = f'Post "{endpoint.url}?timeout={timeout_s:g}s": {_why(error, endpoint)}'
+            raise WebhookError(text) from error
 
     def close(self) -> None:
         for connections in self._idle.values():
@@ -178,6 +179,12 @@ def _ca(bundle: str) -> str:
         return base64.b64decode(bundle).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise WebhookError(f"unable to load root certificates: {error}") from error
+
+
+def _why(error: Exception, endpoint: Endpoint) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return f"dial tcp {endpoint.host}:{endpoint.port}: connect: connection refused"
+    return str(error)
 
 
 def _with_limit(path: str, limit: str) -> str:

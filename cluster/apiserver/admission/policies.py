@@ -16,6 +16,7 @@ from cluster.machinery import selectors
 from cluster.machinery.cel import types
 from cluster.machinery.cel.types import Type
 from cluster.machinery.codec import json_codec
+from cluster.machinery.errors import BadRequest
 from cluster.machinery.status import ApiError
 from cluster.storage import keys
 
@@ -181,6 +182,9 @@ class Parameters:
                 if error.reason != "NotFound":
                     raise
                 return []
-        selector = selectors.from_object(ref.get("selector") or {})
+        try:
+            selector = selectors.from_object(ref.get("selector") or {})
+        except BadRequest as error:
+            raise Misconfigured(str(error)) from error
         entries = registry.cache.entries(keys.prefix(kept.resource, namespace))
         return [entry.decode() for entry in entries if selector.matches(entry.labels)]

@@ -200,6 +200,8 @@ def validate_admission_policy_binding(obj: Object, errors: Errors) -> None:
         if bool(reference.get("name")) == (reference.get("selector") is not None):
             text = "exactly one of name or selector must be specified"
             errors.required("spec.paramRef.name", text)
+        if reference.get("selector"):
+            selectors.validate(reference["selector"], "spec.paramRef.selector", errors)
         actions = ("Allow", "Deny")
         errors.one_of("spec.paramRef.parameterNotFoundAction",
                       reference.get("parameterNotFoundAction"), actions)  # fmt: skip

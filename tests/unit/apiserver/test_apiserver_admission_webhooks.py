@@ -219,3 +219,15 @@ def test_configurations_of_webhooks_are_sent_to_no_webhook(api: Any, hooks: Any)
     register(api, hooks, "Validating", "all", rules=[everything])
     hooks.answers["all"] = lambda request: {"allowed": False}
     assert api.json("DELETE", f"{GROUP}/validatingwebhookconfigurations/validating-all")[0] == 200
+
+
+def test_a_webhook_that_is_not_there_is_named_with_the_reason(api: Any, hooks: Any) -> None:
+    nowhere = {"url": "https://127.0.0.1:1/x"}
+    register(api, hooks, "Validating", "down", clientConfig=nowhere)
+    code, answer = api.json("POST", MAPS, config_map("down"))
+    assert code == 500
+    assert answer["message"] == (
+        'Internal error occurred: failed calling webhook "down.example.com": failed to call '
+        'webhook: Post "https://127.0.0.1:1/x?timeout=10s": dial tcp 127.0.0.1:1: connect: '
+        "connection refused"
+    )
