@@ -24,6 +24,7 @@ from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.disruption import DisruptionController
 from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
+from cluster.controllers.ephemeral_volume import EphemeralVolumeController
 from cluster.controllers.framework import Context, Controller, Runner
 from cluster.controllers.garbage_collector import GarbageCollector
 from cluster.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscalerController
@@ -31,6 +32,7 @@ from cluster.controllers.informers import Informers
 from cluster.controllers.job import JobController
 from cluster.controllers.namespace import NamespaceController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
+from cluster.controllers.persistent_volume_binder import PersistentVolumeBinder
 from cluster.controllers.pod_gc import PodGarbageCollector
 from cluster.controllers.replicaset import ReplicaSetController, ReplicationController
 from cluster.controllers.resourcequota import ResourceQuotaController
@@ -39,11 +41,13 @@ from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.statefulset import StatefulSetController
 from cluster.controllers.taint_eviction import TaintEvictionController
 from cluster.controllers.ttl_after_finished import TtlAfterFinishedController
+from cluster.controllers.volume_protection import ClaimProtection, VolumeProtection
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     CertificateApprover,
     CertificateCleaner,
     CertificateSigner,
+    ClaimProtection,
     ClusterRoleAggregation,
     CronJobController,
     DaemonSetController,
@@ -51,11 +55,13 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DisruptionController,
     EndpointSliceController,
     EndpointsController,
+    EphemeralVolumeController,
     GarbageCollector,
     HorizontalPodAutoscalerController,
     JobController,
     NamespaceController,
     NodeLifecycleController,
+    PersistentVolumeBinder,
     PodGarbageCollector,
     ReplicaSetController,
     ReplicationController,
@@ -65,6 +71,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     StatefulSetController,
     TaintEvictionController,
     TtlAfterFinishedController,
+    VolumeProtection,
 )
 
 
