@@ -77,7 +77,7 @@ def claims(pod: Object) -> list[Object]:
 
 
 def _is_owned(claim: Object, pod: Object) -> bool:
-    return (meta.controller_of(claim) or {}).get("uid") == pod["metadata"]["uid"]
+    return bool((meta.controller_of(claim) or {}).get("uid") == pod["metadata"]["uid"])
 
 
 def _pod_of(claim: Object) -> Iterable[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from cluster.controllers import volume_matching as matching
 from cluster.controllers.framework import Context, Controller, Result, Watch
 from cluster.machinery import meta
+from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -84,9 +85,10 @@ class PersistentVolumeBinder(Controller):
             return
         volume = self._volumes.get(named)
         completed = BIND_COMPLETED in (claim["metadata"].get("annotations") or {})
-        if (volume is not None and not volume["spec"].get("claimRef")) or (
-            volume is not None and matching.is_bound_to(volume, claim)
-        ):
+        ours = volume is not None and (
+            not volume["spec"].get("claimRef") or matching.is_bound_to(volume, claim)
+        )
+        if volume is not None and ours:
             await self._bind(claim, volume)
         elif completed:
             what = "not exist" if volume is None else "not have this claim any more"
@@ -173,7 +175,18 @@ class PersistentVolumeBinder(Controller):
         key = f"{reference['namespace']}/{reference['name']}"
         claim = self._claims.get(key)
         if claim is None or claim["metadata"]["uid"] != reference["uid"]:
+            claim = await self._fresh(reference)
+        if claim is None or claim["metadata"]["uid"] != reference["uid"]:
             await self._release(volume)
+
+    async def _fresh(self, reference: Object) -> Object | None:
+        """A release cannot be taken back, so the server is asked, not the cache alone."""
+        try:
+            return await self.client.get(CLAIMS, reference["name"], reference["namespace"])
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return None
 
     async def _release(self, volume: Object) -> None:
         """What becomes of its data is for the reclaim policy: Retain keeps it, Delete is done by

@@ -89,8 +89,7 @@ def test_an_ephemeral_volume_has_a_claim_that_the_pod_owns(control_plane, make):
         pod = await plane.client.create("pods", make.pod("p", volumes=[volume]))
 
         async def made():
-            claims = await plane.items(CLAIMS)
-            return claims
+            return await plane.items(CLAIMS)
 
         (claim,) = await plane.until(made)
         assert claim["metadata"]["name"] == "p-scratch"
