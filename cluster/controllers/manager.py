@@ -24,6 +24,7 @@ from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.disruption import DisruptionController
 from cluster.controllers.endpoints import EndpointsController
 from cluster.controllers.endpointslice import EndpointSliceController
+from cluster.controllers.endpointslice_mirroring import EndpointSliceMirroring
 from cluster.controllers.ephemeral_volume import EphemeralVolumeController
 from cluster.controllers.framework import Context, Controller, Runner
 from cluster.controllers.garbage_collector import GarbageCollector
@@ -54,6 +55,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DeploymentController,
     DisruptionController,
     EndpointSliceController,
+    EndpointSliceMirroring,
     EndpointsController,
     EphemeralVolumeController,
     GarbageCollector,

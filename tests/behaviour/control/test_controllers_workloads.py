@@ -298,3 +298,39 @@ def test_every_workload_gets_its_pods_with_the_rights_of_its_controllers_account
         await plane.until(told)
 
     control_plane(test)
+
+
+def test_endpoints_kept_by_hand_are_mirrored_and_those_of_a_selector_are_not(control_plane, make):
+    async def test(plane):
+        await plane.manager(own_accounts=True)
+        metadata = {"name": "by-hand", "namespace": "default"}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+        await plane.client.create("services", service | {"spec": {"ports": [{"port": 80}]}})
+        subset = {"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 8080}]}
+        endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
+        await plane.client.create("endpoints", endpoints | {"subsets": [subset]})
+
+        def addresses(wanted):
+            async def check():
+                slices = await plane.items("endpointslices.discovery.k8s.io")
+                found = [
+                    (a, e["conditions"]["ready"])
+                    for s in slices
+                    if s["metadata"]["labels"]["kubernetes.io/service-name"] == "by-hand"
+                    for e in s.get("endpoints") or ()
+                    for a in e["addresses"]
+                ]
+                return sorted(found) == wanted or None
+
+            return check
+
+        await plane.until(addresses([("10.0.0.1", True)]))
+        subset["notReadyAddresses"] = [{"ip": "10.0.0.2"}]
+        change = {"subsets": [subset]}
+        await plane.client.patch("endpoints", "by-hand", change, "default")
+        await plane.until(addresses([("10.0.0.1", True), ("10.0.0.2", False)]))
+        change = {"metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}}}
+        await plane.client.patch("endpoints", "by-hand", change, "default")
+        await plane.until(addresses([]))
+
+    control_plane(test)
