@@ -94,13 +94,16 @@ def mirrored(endpoints: Object, service: Object) -> list[Object]:
     going = any(obj["metadata"].get("deletionTimestamp") for obj in (endpoints, service))
     if skipped or going or (service.get("spec") or {}).get("selector"):
         return []
-    result = []
+    by_name: dict[str, Object] = {}
     for subset in endpoints.get("subsets") or ():
         for family in ("IPv4", "IPv6"):
             found = _endpoints_of(subset, family)
             if found:
-                result.append(_slice(endpoints, subset.get("ports") or [], family, found))
-    return result
+                made = _slice(endpoints, subset.get("ports") or [], family, found)
+                same_ports = by_name.setdefault(made["metadata"]["name"], made)
+                if same_ports is not made:
+                    same_ports["endpoints"] += found
+    return list(by_name.values())
 
 
 def _endpoints_of(subset: Object, family: str) -> list[Object]:
