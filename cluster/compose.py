@@ -295,7 +295,8 @@ class _Wiring:
     def _manager(self, manager: Placed) -> ActorSpec:
         client, files = self._client(manager.name, "system:kube-controller-manager")
         ca_key = self._shape.path("pki", "ca.key")
-        files += ((ca_key, self._authority.pair.key),)
+        account_key = self._shape.path("pki", "service-account.key")
+        files += ((ca_key, self._authority.pair.key), (account_key, self._account_key))
         config = {
             "name": manager.name,
             "client": client,
@@ -303,6 +304,7 @@ class _Wiring:
             "controllers": ["*"],
             "own_accounts": True,
             "signing": {"certificate": client["ca"], "key": ca_key},
+            "service_account_key": account_key,
             "root_ca": self._authority.pair.certificate.decode(),
         }
         component = ComponentSpec("cluster.controllers.manager:ControllerManager", config)

@@ -38,6 +38,7 @@ from cluster.controllers.pod_gc import PodGarbageCollector
 from cluster.controllers.replicaset import ReplicaSetController, ReplicationController
 from cluster.controllers.resourcequota import ResourceQuotaController
 from cluster.controllers.root_ca import RootCaPublisher
+from cluster.controllers.service_account_tokens import ServiceAccountTokens
 from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.statefulset import StatefulSetController
 from cluster.controllers.taint_eviction import TaintEvictionController
@@ -70,6 +71,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ResourceQuotaController,
     RootCaPublisher,
     ServiceAccountController,
+    ServiceAccountTokens,
     StatefulSetController,
     TaintEvictionController,
     TtlAfterFinishedController,
@@ -94,7 +96,8 @@ def chosen(names: Iterable[str]) -> list[type[Controller]]:
 class ControllerManager(Elected):
     """Config beside `Elected`'s: controllers, node_grace_s, eviction_toleration_s, root_ca (PEM;
     by default the client's CA), signing (files of the authority: certificate, key; without them
-    nothing is signed), own_accounts (whether each acts as its own account)."""
+    nothing is signed), service_account_key (a file: signs tokens that secrets hold), own_accounts
+    (whether each acts as its own account)."""
 
     lease_name = "kube-controller-manager"
 
@@ -110,6 +113,8 @@ class ControllerManager(Elected):
             self._kinds = [kind for kind in self._kinds if kind is not RootCaPublisher]
         if not config.get("signing"):
             self._kinds = [kind for kind in self._kinds if kind is not CertificateSigner]
+        if not config.get("service_account_key"):
+            self._kinds = [kind for kind in self._kinds if kind is not ServiceAccountTokens]
         await super().start(seams, config)
 
     def facts(self) -> Mapping[str, Any]:
@@ -127,7 +132,7 @@ class ControllerManager(Elected):
         accounts = Accounts(client, self._seams)
         try:
             if self._config.get("own_accounts"):
-                await accounts.open(kind.account for kind in self._kinds)
+                await accounts.open(kind.account for kind in self._kinds if kind.account)
             self._running = [kind(self._acting(context, accounts, kind)) for kind in self._kinds]
             async with asyncio.TaskGroup() as group:
                 for controller in self._running:
@@ -139,7 +144,7 @@ class ControllerManager(Elected):
             await accounts.close()
 
     def _acting(self, context: Context, accounts: Accounts, kind: type[Controller]) -> Context:
-        if not self._config.get("own_accounts"):
+        if not self._config.get("own_accounts") or not kind.account:
             return context
         return dataclasses.replace(context, client=accounts.client(kind.account))
 

@@ -277,3 +277,74 @@ def test_secrets_stand_encrypted_in_the_store(api: RunningApi) -> None:
     patch = ("patch", "secret", "hidden", "-p", '{"metadata":{"labels":{"a":"b"}}}')
     assert "patched" in api.kubectl(*patch)
     assert api.get("secret", "hidden")["data"] == secret["data"]
+
+
+# -- nodes ------------------------------------------------------------------------------------
+
+
+def on_node(name: str, node: str, secret: str) -> str:
+    volume = {"name": "v", "secret": {"secretName": secret}}
+    spec = {
+        "nodeName": node,
+        "serviceAccountName": "robot",
+        "containers": [{"name": "c", "image": "i"}],
+        "volumes": [volume],
+    }
+    pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": spec}
+    return json.dumps(pod)
+
+
+def test_a_node_reads_what_its_own_pods_name_and_nothing_else(api: RunningApi) -> None:
+    node = api.kubeconfig_for("system:node:n1", ["system:nodes"])
+    for name in ("mine", "theirs"):
+        api.kubectl("create", "secret", "generic", name, "--from-literal=a=b")
+    api.kubectl("create", "-f", "-", stdin=on_node("here", "n1", "mine"))
+    api.kubectl("create", "-f", "-", stdin=on_node("there", "n2", "theirs"))
+    api.kubectl("get", "secret", "mine", kubeconfig=node)
+    api.kubectl("get", "secrets", "--field-selector=metadata.name=mine", kubeconfig=node)
+    said = api.kubectl("get", "secret", "theirs", ok=False, kubeconfig=node)
+    assert "no relationship found between node 'n1' and this object" in said
+    assert "No Object name found" in api.kubectl("get", "secrets", ok=False, kubeconfig=node)
+    api.kubectl("get", "pods", "-A", "--field-selector=spec.nodeName=n1", kubeconfig=node)
+    said = api.kubectl("get", "pods", "-A", ok=False, kubeconfig=node)
+    assert "can only list/watch pods with spec.nodeName field selector" in said
+    api.kubectl("get", "pod", "here", kubeconfig=node)
+    assert "forbidden" in api.kubectl("get", "pod", "there", ok=False, kubeconfig=node)
+    api.kubectl("delete", "pod", "here", "--force", "--grace-period=0")
+    assert "forbidden" in api.kubectl("get", "secret", "mine", ok=False, kubeconfig=node)
+
+
+def test_a_node_writes_its_own_objects_only(api: RunningApi) -> None:
+    kubeconfig = api.kubeconfig_for("system:node:n3", ["system:nodes"])
+
+    def node(name: str, **labels: str) -> str:
+        metadata = {"name": name, "labels": labels}
+        return json.dumps({"kind": "Node", "apiVersion": "v1", "metadata": metadata})
+
+    def create(text: str, ok: bool = True) -> str:
+        return str(api.kubectl("create", "-f", "-", stdin=text, ok=ok, kubeconfig=kubeconfig))
+
+    assert 'is not allowed to modify node "n4"' in create(node("n4"), ok=False)
+    own = "node-restriction.kubernetes.io/zone"
+    assert "is not allowed to modify labels" in create(node("n3", **{own: "a"}), ok=False)
+    create(node("n3", **{"kubernetes.io/hostname": "n3", "example.com/x": "y"}))
+    taint = '{"spec":{"taints":[{"key":"a","effect":"NoSchedule"}]}}'
+    said = api.kubectl("patch", "node", "n3", "-p", taint, ok=False, kubeconfig=kubeconfig)
+    assert "is not allowed to modify taints" in said
+    api.kubectl("create", "-f", "-", stdin=on_node("away", "n5", "mine"))
+    path = "/api/v1/namespaces/default/pods/away/status"
+    files = api.authority.issue("system:node:n3", ["system:nodes"])
+    headers = {"Content-Type": "application/merge-patch+json"}
+    body = b'{"status":{"phase":"Failed"}}'
+    code, _, answer = api.raw("PATCH", path, body, headers, user=files)
+    said = answer.decode()
+    assert code == 403
+    assert "can only update status for pods with spec.nodeName set to itself" in said
+    said = api.kubectl("create", "token", "robot", ok=False, kubeconfig=kubeconfig)
+    assert "no relationship found" in said  # no pod of this account is here
+    api.kubectl("create", "-f", "-", stdin=on_node("near", "n3", "mine"))
+    said = api.kubectl("create", "token", "robot", ok=False, kubeconfig=kubeconfig)
+    assert "requested token not bound to a pod" in said
+    uid = api.get("pod", "near")["metadata"]["uid"]
+    bound = ("--bound-object-kind=Pod", "--bound-object-name=near", f"--bound-object-uid={uid}")
+    api.kubectl("create", "token", "robot", *bound, kubeconfig=kubeconfig)

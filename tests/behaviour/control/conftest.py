@@ -11,7 +11,7 @@ import pytest
 from actors.seams import system_seams
 from cluster.client import Client, ClientConfig, Informer
 from cluster.controllers.manager import ControllerManager
-from cluster.machinery import meta
+from cluster.machinery import jwt, meta
 from cluster.machinery.status import ApiError
 from cluster.pki import Authority
 from cluster.scheduler.scheduler import Scheduler
@@ -41,6 +41,14 @@ class Plane:
             paths[part] = str(path)
         return paths
 
+    @property
+    def account_key(self):
+        """The file of the key that signs service accounts' tokens."""
+        path = self.folder / "service-account.key"
+        if not path.exists():
+            path.write_bytes(jwt.new_signing_key())
+        return str(path)
+
     async def start_server(self):
         server = api_server()
         tls = self.identity("kube-apiserver", names=["127.0.0.1", "localhost"])
@@ -54,6 +62,7 @@ class Plane:
             "kubelet_tls": self.identity("kubelet-client", ["system:masters"]),
             "service_cidr": "127.200.0.0/16",
             "event_ttl_s": 3600,
+            "service_account": {"key": self.account_key},
         }
         await server.start(self.seams, config)
         self.started.append(server)
