@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,26 @@ class Plane:
         for client in self.clients:
             await client.close()
         await server.stop()
+
+    async def kubectl(self, *arguments):
+        """Run the real kubectl as an administrator; its output, once it has succeeded."""
+        program = shutil.which("kubectl")
+        if program is None:
+            pytest.skip("kubectl is not on PATH: scripts/test installs it")
+        process = await asyncio.create_subprocess_exec(
+            program,
+            f"--server={self.url}",
+            f"--certificate-authority={self.client_config['ca']}",
+            f"--client-certificate={self.client_config['cert']}",
+            f"--client-key={self.client_config['key']}",
+            f"--cache-dir={self.folder}/kubectl",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        return output.decode()
 
     # Shorthands
 
