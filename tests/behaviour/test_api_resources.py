@@ -57,6 +57,10 @@ def _samples() -> dict[str, tuple[str, str, str]]:
 SAMPLES = _samples()
 
 
+WAITING = ("namespaces", "persistentvolumes", "persistentvolumeclaims")
+"""What is deleted only when its controller says so."""
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     running = api_fixture.RunningApi(tmp_path_factory.mktemp("api"))
@@ -115,7 +119,7 @@ def test_create_print_change_apply_and_delete(api: Any, key: str) -> None:
     applied = api.json("GET", _path(key, name))[1]
     assert applied["metadata"]["resourceVersion"] != patched["metadata"]["resourceVersion"]
     api.kubectl("delete", full, name, "--wait=false")
-    if resource.plural != "namespaces":  # which wait for their controller
+    if resource.plural not in WAITING:
         assert api.json("GET", _path(key, name))[0] == 404
 
 

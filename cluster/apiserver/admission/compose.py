@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.seams import Seams
-from cluster.apiserver.admission import certificates, classes, registrations, signing_requests
+from cluster.apiserver.admission import (
+    certificates,
+    classes,
+    registrations,
+    signing_requests,
+    storage_protection,
+)
 from cluster.apiserver.admission.chain import Chain, Plugin
 from cluster.apiserver.admission.limit_ranger import LimitRanger
 from cluster.apiserver.admission.mutating_policies import MutatingPolicies
@@ -94,6 +100,7 @@ def chain(world: World, usual: Sequence[Plugin]) -> Chain:
         limits.default,
         *usual,
         classes.default_storage_class(lambda: world.list("storage.k8s.io/v1/storageclasses")),
+        storage_protection.protect,
         classes.runtime_class(world.finder("node.k8s.io/v1/runtimeclasses")),
         signing_requests.requester,
         classes.default_ingress_class(lambda: world.list("networking.k8s.io/v1/ingressclasses")),

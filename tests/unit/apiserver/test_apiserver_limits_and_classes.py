@@ -173,3 +173,14 @@ def test_nobody_becomes_an_administrator_by_a_certificate_request(api: Any) -> N
     told = api.kubectl("certificate", "approve", "r", ok=False, kubeconfig=config)
     assert "user not permitted to approve requests with signerName" in told
     api.kubectl("certificate", "approve", "r")
+
+
+def test_claims_and_volumes_are_protected_from_the_start(api: Any, space: str) -> None:
+    _, made = api.json("POST", f"{space}/persistentvolumeclaims", claim("1Gi"))
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    spec = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+            "hostPath": {"path": "/tmp"}}  # fmt: skip
+    body = {"metadata": {"name": "v", "finalizers": ["kubernetes.io/pv-protection"]}, "spec": spec}
+    code, made = api.json("POST", "/api/v1/persistentvolumes", body)
+    assert code == 201, made
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/pv-protection"]
