@@ -20,7 +20,10 @@ PAIR = KeyPair(b"certificate", b"key")
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYKUBE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+    monkeypatch.setattr(clusters, "_reservations", reservations := [])
+    yield tmp_path / "home"
+    for reservation in reservations:
+        reservation.close()
 
 
 def raykube(*arguments: str) -> subprocess.CompletedProcess[str]:
