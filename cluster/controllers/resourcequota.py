@@ -38,11 +38,22 @@ class ResourceQuotaController(Controller):
         counted = kinds(found["spec"].get("hard") or {})
         for resource in counted:
             await self.informers.of(resource).synced()
-        status = status_of(found, counted, self._objects)
-        if status != (found.get("status") or {}):
-            new = {**found, "status": status}
-            await self.client.update(QUOTAS, new, subresource="status")
+        if status_of(found, counted, self._objects) != (found.get("status") or {}):
+            await self._repair(found, counted)
         return Result(RESYNC_S)
+
+    async def _repair(self, found: Object, counted: Sequence[Resource]) -> None:
+        """Write what is counted after the quota was read, and only if it is unchanged.
+
+        Every write that counts changes the quota, too. What the caches hold may be older than it:
+        written, that would let through more than the limit.
+        """
+        namespace = meta.namespace(found)
+        lists = [(await self.client.list(kind, namespace))["items"] for kind in counted]
+        fresh = dict(zip(counted, lists, strict=True))
+        status = status_of(found, counted, lambda resource, _: fresh[resource])
+        if status != (found.get("status") or {}):
+            await self.client.update(QUOTAS, {**found, "status": status}, subresource="status")
 
     def _objects(self, resource: Resource, namespace: str) -> list[Object]:
         every = self.informers.of(resource).list()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from cluster.controllers import autoscaling_decision as decision
 from cluster.controllers.autoscaling_metrics import Sample
-from cluster.controllers.resourcequota import kinds, status_of
+from cluster.controllers.resourcequota import ResourceQuotaController, kinds, status_of
 
 NOW_S = 1_800_000_000.0
 
@@ -94,6 +96,40 @@ def test_bounds_of_the_spec_win():
     assert scale(2, 9, high=3) == decision.Limited(3, "TooManyReplicas")
     down = {"stabilizationWindowSeconds": 0}
     assert scale(5, 0, low=2, scaleDown=down) == decision.Limited(2, "TooFewReplicas")
+
+
+def test_a_quota_is_not_written_from_caches_that_lag_behind_it():
+    """The cache lacks a pod that the quota has been charged for already."""
+    pod = {"metadata": {"namespace": "d"}, "spec": {"containers": [{"name": "c"}]}}
+    quota = {
+        "metadata": {"name": "q", "namespace": "d"},
+        "spec": {"hard": {"pods": "2"}},
+        "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}},
+    }
+
+    class Cache:
+        def of(self, resource):
+            return self
+
+        async def synced(self):
+            return None
+
+        def get(self, key):
+            return quota
+
+        def list(self):
+            return []
+
+    class Server:
+        async def list(self, resource, namespace):
+            return {"items": [pod] if resource.plural == "pods" else []}
+
+        async def update(self, resource, obj, subresource):
+            raise AssertionError(f"lowered to {obj['status']}")
+
+    controller = object.__new__(ResourceQuotaController)
+    controller.informers, controller.client = Cache(), Server()
+    asyncio.run(controller.reconcile("d/q"))
 
 
 def test_a_quota_is_counted_from_what_is_there():
