@@ -26,6 +26,7 @@ class Entrance:
         self._transport, self._head = transport, head
         self._incarnation = seams.randomness.getrandbits(62) + 1
         self._news = asyncio.Event()
+        self._failure: OSError | None = None
 
     def open(self) -> None:
         """Look into the folder, or found the store. Raises CorruptLog, OSError."""
@@ -36,7 +37,7 @@ class Entrance:
             self._identify(found)
 
     async def wait(self) -> Identity:
-        """Until a member of the store dials this one and calls it by its id."""
+        """Until a member of the store dials this one and calls it by its id. Raises OSError."""
         while self._transport.identity is None:
             _logger.warning(
                 "%s waits for the store's members to call it: has it been added to them?",
@@ -48,13 +49,18 @@ class Entrance:
             finally:
                 timer.cancel()
             self._news.clear()
+            if self._failure is not None:
+                raise self._failure
         return self._transport.identity
 
     def adopt(self, cluster: int, member: int) -> None:
-        """A member of `cluster` calls this one `member`."""
+        """A member of `cluster` calls this one `member`; a failing disk is told to who waits."""
         adopted = Identity(cluster, member, self._incarnation)
-        folder.write(self._seams.disk, self._path, adopted)
-        self._identify(adopted)
+        try:
+            folder.write(self._seams.disk, self._path, adopted)
+            self._identify(adopted)
+        except OSError as error:
+            self._failure = error
         self._news.set()
 
     def _identify(self, found: Identity) -> None:
