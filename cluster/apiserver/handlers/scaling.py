@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cluster.apiserver import bodies, field_managers
@@ -54,6 +55,11 @@ async def _write(call: Call, wanted: Any) -> Response:
         call.kept.scale.set_replicas(obj, (scale.get("spec") or {}).get("replicas", 0))
         return obj
 
+    return await _written(call, change)
+
+
+async def _written(call: Call, change: Callable[[Object], Awaitable[Object]]) -> Response:
+    """The scale of the object as `change` has made it."""
     written = await call.registry.update(
         call.namespace,
         call.target.name,
@@ -83,15 +89,7 @@ async def _apply(call: Call) -> Response:
         call.kept.scale.set_replicas(new, (scale.get("spec") or {}).get("replicas", 0))
         return new
 
-    written = await call.registry.update(
-        call.namespace,
-        call.target.name,
-        change,
-        subresource="scale",
-        dry_run=call.dry_run,
-        judge=_judge(call),
-    )
-    return _answer(call, written.obj)
+    return await _written(call, change)
 
 
 def _judge(call: Call) -> Judge:
