@@ -89,7 +89,7 @@ def compose(
         lookup,
         Reviews(tokens, issuer.audiences, chain, by_role, wall),
         EscalationCheck(by_role, chain, lookup),
-        NodeRestriction(lambda namespace, name: lookup.find("v1/pods", namespace, name)),
+        NodeRestriction(lookup, chain),
         _auditor(seams, config.get("audit") or {}),
         _fairness(seams, config, kept),
     )

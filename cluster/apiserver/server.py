@@ -12,7 +12,7 @@ from actors.component import Config, Health
 from actors.seams import Seams
 from actors.tls import server_context
 from cluster.apiserver import bootstrap, openid, security
-from cluster.apiserver.admission import compose
+from cluster.apiserver.admission import compose, selection
 from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
 from cluster.apiserver.app import App
@@ -135,7 +135,9 @@ class ApiServer:
         ttl_s = int(config.get("event_ttl_s") or EVENT_TTL_S)
         leases = SharedLeases(store, seams, ttl_s)
         guard = NamespaceGuard(store, caches["/registry/namespaces/"])
-        quotas = Quotas(store, caches["/registry/resourcequotas/"], self._feed)
+        plugins = selection.read(config)
+        counted = "ResourceQuota" in plugins.names
+        quotas = Quotas(store, caches["/registry/resourcequotas/"], self._feed, counted)
         env = Environment(store, seams, self._feed, self._allocator, leases, guard, quotas)
         self._catalogue = Catalogue()
         self._kept = self._catalogue.kept
@@ -150,19 +152,19 @@ class ApiServer:
         self._catalogue.ask(secured.reviews.resources)
         self._auditor = secured.auditor
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
-        plugins = default_plugins(
+        usual = default_plugins(
             self._find_account,
             self._find_class,
             toleration_s,
             lambda: name_suffix(seams),
             secured.node_restriction,
         )
-        world = World(seams, self._catalogue, secured, self._webhooks, config)
+        world = World(seams, self._catalogue, secured, self._webhooks)
         self._context = Context(
             seams,
             self._catalogue,
             self._feed,
-            compose.chain(world, plugins),
+            compose.chain(world, usual, plugins),
             KubeletClient(seams, config.get("kubelet_tls")),
             Metrics(),
             secured.lookup,

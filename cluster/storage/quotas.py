@@ -40,10 +40,13 @@ NOTHING = Charge()
 
 
 class Quotas:
-    """`cache`: of quotas; while it knows of none in a namespace, writes there cost nothing more."""
+    """`cache`: of quotas; while it knows of none in a namespace, writes there cost nothing more.
+    `enabled`: whether anything is counted at all."""
 
-    def __init__(self, store: Store, cache: ResourceCache, feed: Progress) -> None:
-        self._store, self._cache, self._feed = store, cache, feed
+    def __init__(
+        self, store: Store, cache: ResourceCache, feed: Progress, enabled: bool = True
+    ) -> None:
+        self._store, self._cache, self._feed, self._enabled = store, cache, feed, enabled
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
@@ -66,7 +69,7 @@ class Quotas:
 
     def _concerns(self, write: _Write) -> bool:
         resource = write.resource
-        if not resource.namespaced or not len(self._cache):
+        if not resource.namespaced or not self._enabled or not len(self._cache):
             return False
         changes = write.new is not None and write.old is not None
         if changes and (resource.group or resource.plural not in COUNTED_ON_UPDATE):

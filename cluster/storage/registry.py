@@ -104,7 +104,7 @@ class Registry:
     ) -> None:
         """`form`: how objects are stored, unless it is that of the cache."""
         self.resource, self.strategy, self.cache = resource, strategy, cache
-        self._env, self._form = env, form or cache.form
+        self._env, self.form = env, form or cache.form
 
     def key(self, namespace: str, name: str) -> str:
         return keys.key(self.resource, namespace, name)
@@ -142,7 +142,7 @@ class Registry:
 
     async def _load(self, current: Stored) -> Object:
         """The object as this resource's version shows it; the caller may change it."""
-        (data,) = await self._form.load([current.stored])
+        (data,) = await self.form.load([current.stored])
         return Stored(current.revision, data).decode()
 
     # -- creating ----------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Registry:
         compares, ops = claiming.operations({}, wanted, key.decode())
         data = encoding.encode(obj)
         reads: list[Op] = [Range(key), *(Range(c.encode()) for c in wanted)]
-        put = await self._put(key, await self._form.dump(data))
+        put = await self._put(key, await self.form.dump(data))
         compares = [Compare(key, "create", "=", 0), *checks, *compares]
         async with self._env.quotas.charge(self.resource, obj, None, self.cache) as charge:
             compares, ops = [*compares, *charge.compares], [put, *ops, *charge.ops]
@@ -349,7 +349,7 @@ class Registry:
         key = self.key(old["metadata"].get("namespace", ""), name).encode()
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         data = encoding.encode(old if new == old else new)  # the order of keys is no change
-        stored = await self._form.dump(data)
+        stored = await self.form.dump(data)
         guessed = not certain and data == current.stored  # a guess is in the version shown
         stale = isinstance(current.stored, Stale)  # written anew, though it says the same
         if (guessed or stored == current.stored) and not finished and not stale:
@@ -401,7 +401,7 @@ class Registry:
         data = encoding.encode(obj)
         ops: list[Op] = [Delete(key)]
         if not remove:
-            ops = [await self._put(key, await self._form.dump(data))]
+            ops = [await self._put(key, await self.form.dump(data))]
         else:
             ops += claiming.operations(self.strategy.claims(obj), {}, "")[1]
         kept = None if remove else obj

@@ -348,3 +348,37 @@ def test_a_node_writes_its_own_objects_only(api: RunningApi) -> None:
     uid = api.get("pod", "near")["metadata"]["uid"]
     bound = ("--bound-object-kind=Pod", "--bound-object-name=near", f"--bound-object-uid={uid}")
     api.kubectl("create", "token", "robot", *bound, kubeconfig=kubeconfig)
+    said = api.kubectl(
+        "create", "token", "robot", "--audience=other", *bound, ok=False, kubeconfig=kubeconfig
+    )
+    assert 'audience "other" not found in pod spec volume' in said
+
+
+def test_a_node_shows_its_own_pods_and_they_read_nothing(api: RunningApi) -> None:
+    kubeconfig = api.kubeconfig_for("system:node:n6", ["system:nodes"])
+    node = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n6"}}
+    api.kubectl("create", "-f", "-", stdin=json.dumps(node), kubeconfig=kubeconfig)
+    uid = api.get("node", "n6")["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n6", "uid": uid, "controller": True}
+
+    def create(ok: bool = True, owner: Any = owner, name: str = "static", **spec: Any) -> str:
+        metadata = {
+            "name": name,
+            "annotations": {"kubernetes.io/config.mirror": "x"},
+            "ownerReferences": [owner],
+        }
+        spec = {"nodeName": "n6", "containers": [{"name": "c", "image": "i"}], **spec}
+        pod = {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec}
+        text = json.dumps(pod)
+        return str(api.kubectl("create", "-f", "-", stdin=text, ok=ok, kubeconfig=kubeconfig))
+
+    volumes = [{"name": "v", "secret": {"secretName": "s"}}]
+    assert "can not create pods that reference secrets" in create(ok=False, volumes=volumes)
+    source = {"secretKeyRef": {"name": "s", "key": "k"}}
+    container = {"name": "c", "image": "i", "env": [{"name": "A", "valueFrom": source}]}
+    assert "that reference secrets" in create(ok=False, containers=[container])
+    assert "an owner reference set to itself" in create(ok=False, owner={**owner, "name": "n7"})
+    assert "UID mismatch" in create(ok=False, owner={**owner, "uid": "other"})
+    blocking = {**owner, "blockOwnerDeletion": True}
+    assert "must not set blockOwnerDeletion" in create(ok=False, owner=blocking)
+    create()

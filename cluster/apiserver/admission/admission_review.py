@@ -10,10 +10,10 @@ from typing import Any
 
 from cluster.apiserver.admission.chain import Review
 from cluster.apiserver.admission.evaluation import request_of
-from cluster.machinery import conversion, status
+from cluster.apiserver.admission.versions import Shown
+from cluster.machinery import status
 from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import BadRequest
-from cluster.machinery.resources import Resource
 
 Object = dict[str, Any]
 API_VERSION, KIND = "admission.k8s.io/v1", "AdmissionReview"
@@ -34,22 +34,15 @@ class Answer:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def request(review: Review, form: Resource, uid: str) -> Object:
-    """The review as a webhook that asks for `form` is sent it."""
+def request(review: Review, shown: Shown, uid: str) -> Object:
+    """The review as a webhook that asks for this form is sent it."""
     asked = {
         "uid": uid,
-        **request_of(review, form),
-        "object": shown(review.new, review, form),
-        "oldObject": shown(review.old, review, form),
+        **request_of(review, shown.form),
+        "object": shown.new,
+        "oldObject": shown.old,
     }
     return {"kind": KIND, "apiVersion": API_VERSION, "request": asked}
-
-
-def shown(obj: Object | None, review: Review, form: Resource) -> Object | None:
-    """An object in the version that is asked for."""
-    if obj is None or form == review.resource or review.subresource:
-        return obj
-    return conversion.convert(obj, form.api_version)
 
 
 def read(answer: Mapping[str, Any], uid: str, *, may_patch: bool) -> Answer:

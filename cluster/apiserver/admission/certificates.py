@@ -23,26 +23,44 @@ MASTERS = "system:masters"
 DECISIONS = ("Approved", "Denied")
 
 
-def plugin(authorizer: Authorizer) -> Plugin:
-    """`authorizer` is asked for `approve` and `sign` on the signer."""
+def _about(review: Review, subresource: str) -> tuple[Object, Object] | None:
+    """(new, old) of an update of a request's part."""
+    resource = (review.resource.group, review.resource.plural, review.subresource)
+    if resource != (GROUP, PLURAL, subresource) or review.new is None or review.old is None:
+        return None
+    return review.new, review.old
+
+
+def approval(authorizer: Authorizer) -> Plugin:
+    """`authorizer` is asked for `approve` on the signer."""
 
     async def admit(review: Review) -> None:
-        new, old = review.new, review.old
-        if review.resource.plural != PLURAL or review.resource.group != GROUP or new is None:
-            return
-        if review.operation == "create":
-            _refuse_masters(review, new)
-        elif review.subresource == "approval" and old is not None:
-            if _decisions(new) != _decisions(old):
-                await _require(review, authorizer, "approve", old)
-        elif review.subresource == "status" and old is not None and _signed(new) != _signed(old):
-            await _require(review, authorizer, "sign", old)
+        found = _about(review, "approval")
+        if found is not None and _decisions(found[0]) != _decisions(found[1]):
+            await _require(review, authorizer, "approve", found[1])
 
     return admit
 
 
-def _refuse_masters(review: Review, new: Object) -> None:
+def signing(authorizer: Authorizer) -> Plugin:
+    """`authorizer` is asked for `sign` on the signer."""
+
+    async def admit(review: Review) -> None:
+        found = _about(review, "status")
+        if found is not None and _signed(found[0]) != _signed(found[1]):
+            await _require(review, authorizer, "sign", found[1])
+
+    return admit
+
+
+async def subject_restriction(review: Review) -> None:
     """Nobody becomes an administrator by a request that somebody waves through."""
+    new = review.creates(PLURAL, GROUP)
+    if new is not None:
+        _refuse_masters(review, new)
+
+
+def _refuse_masters(review: Review, new: Object) -> None:
     spec = new.get("spec") or {}
     if spec.get("signerName") != CLIENT_SIGNER:
         return

@@ -10,6 +10,8 @@ from actors.seams import Seams
 from cluster.apiserver.admission import (
     certificates,
     classes,
+    optional_plugins,
+    owner_references,
     registrations,
     signing_requests,
     storage_protection,
@@ -17,15 +19,17 @@ from cluster.apiserver.admission import (
 from cluster.apiserver.admission.chain import Chain, Plugin
 from cluster.apiserver.admission.limit_ranger import LimitRanger
 from cluster.apiserver.admission.mutating_policies import MutatingPolicies
+from cluster.apiserver.admission.node_selectors import NodeSelectors
 from cluster.apiserver.admission.pod_security import PodSecurity
 from cluster.apiserver.admission.policies import Parameters
+from cluster.apiserver.admission.selection import Selection
 from cluster.apiserver.admission.validating_policies import ValidatingPolicies
+from cluster.apiserver.admission.versions import Versions
 from cluster.apiserver.admission.webhooks import MutatingWebhooks, Parts, ValidatingWebhooks
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.security import Security
 from cluster.apiserver.webhooks import WebhookClient
-from cluster.machinery import kinds
-from cluster.machinery.apply import BUILTIN, Versions
+from cluster.machinery import apply, kinds
 from cluster.machinery.kinds import Kind
 from cluster.machinery.resources import Resource
 from cluster.storage import keys
@@ -44,7 +48,6 @@ class World:
     catalogue: Catalogue
     security: Security
     webhooks: WebhookClient
-    config: Mapping[str, Any]
 
     def cache(self, key: str) -> ResourceCache:
         """The watch cache of a built-in resource."""
@@ -74,10 +77,20 @@ class World:
         found = await self.find_namespace(namespace)
         return ((found or {}).get("metadata") or {}).get("labels") or {}
 
-    def served(self, resource: Resource) -> tuple[Kind | None, Versions]:
+    @property
+    def versions(self) -> Versions:
+        """In which versions writes can be shown."""
+        return Versions(self.catalogue, self.find_namespace)
+
+    def served(self, resource: Resource) -> tuple[Kind | None, apply.Versions]:
         """How objects of a resource are checked, and merged."""
         kept = self.catalogue.kept.get(f"{resource.api_version}/{resource.plural}")
-        return self.find_form(resource), BUILTIN if kept is None else kept.versions
+        return self.find_form(resource), apply.BUILTIN if kept is None else kept.versions
+
+    def find_kind(self, api_version: str, kind: str) -> Resource | None:
+        """What is served under a kind."""
+        found = (r for r in self.catalogue.resources if r.api_version == api_version)
+        return next((r for r in found if r.kind == kind), None)
 
     def find_form(self, resource: Resource) -> Kind | None:
         """How bodies of a resource are checked; None for one that is gone."""
@@ -86,64 +99,113 @@ class World:
         return form or kinds.built_in(resource.api_version, resource.kind)
 
 
-def chain(world: World, usual: Sequence[Plugin]) -> Chain:
-    """`usual`: the plugins that need little of the server; they come first."""
+Named = tuple[str, Plugin]
+"""Plugins without a name are rules of their resources: they cannot be turned off."""
+
+
+def chain(world: World, usual: Mapping[str, Plugin], selection: Selection) -> Chain:
+    """`usual`: the plugins that need little of the server; `selection`: which of all run."""
+    limits = LimitRanger(lambda namespace: world.list("v1/limitranges", namespace))
+    selectors = NodeSelectors(world.find_namespace, selection.of("PodNodeSelector"))
     parts = Parts(
         world.seams,
         world.webhooks,
         world.security.authorizer,
-        world.find_namespace,
+        world.versions,
         world.find_form,
     )
-    limits = LimitRanger(lambda namespace: world.list("v1/limitranges", namespace))
-    mutating: list[Plugin] = [
-        limits.default,
-        *usual,
-        classes.default_storage_class(lambda: world.list("storage.k8s.io/v1/storageclasses")),
-        storage_protection.protect,
-        classes.runtime_class(world.finder("node.k8s.io/v1/runtimeclasses")),
-        signing_requests.requester,
-        classes.default_ingress_class(lambda: world.list("networking.k8s.io/v1/ingressclasses")),
+    mutating: list[Named] = [
+        ("LimitRanger", limits.default),
+        *usual.items(),
+        ("AlwaysPullImages", optional_plugins.always_pull_images),
+        ("PodNodeSelector", selectors.set),
+        ("ExtendedResourceToleration", optional_plugins.extended_resource_toleration),
+        *_classes(world),
+        ("", signing_requests.requester),
         *_mutating_policies(world),
-        MutatingWebhooks(world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"), parts),
-    ]
-    validating: list[Plugin] = [
-        limits.check,
-        PodSecurity(
-            world.find_labels,
-            lambda namespace: world.list("v1/pods", namespace),
-            world.config.get("pod_security") or {},
+        (
+            "MutatingAdmissionWebhook",
+            MutatingWebhooks(world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"), parts),
         ),
-        classes.claim_resize(world.finder("storage.k8s.io/v1/storageclasses")),
-        certificates.plugin(world.security.authorizer),
-        world.security.escalation,
-        registrations.check,
-        ValidatingPolicies(
-            (
-                world.cache(f"{REGISTRATION}/validatingadmissionpolicies"),
-                world.cache(f"{REGISTRATION}/validatingadmissionpolicybindings"),
+    ]
+    validating: list[Named] = [
+        ("LimitRanger", limits.check),
+        ("PodSecurity", _pod_security(world, selection)),
+        ("PodNodeSelector", selectors.check),
+        *_validating(world),
+        (
+            "ValidatingAdmissionWebhook",
+            ValidatingWebhooks(
+                world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts
             ),
-            world.security.authorizer,
-            world.find_namespace,
-            Parameters(world.catalogue),
         ),
-        ValidatingWebhooks(world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts),
     ]
-    return Chain(mutating, validating)
+    return Chain(_chosen(mutating, selection), _chosen(validating, selection))
 
 
-def _mutating_policies(world: World) -> list[Plugin]:
+def _chosen(named: Sequence[Named], selection: Selection) -> list[Plugin]:
+    return [plugin for name, plugin in named if not name or name in selection.names]
+
+
+def _classes(world: World) -> list[Named]:
+    storage = "storage.k8s.io/v1/storageclasses"
+    ingress = "networking.k8s.io/v1/ingressclasses"
+    runtime = world.finder("node.k8s.io/v1/runtimeclasses")
+    return [
+        ("DefaultStorageClass", classes.default_storage_class(lambda: world.list(storage))),
+        ("StorageObjectInUseProtection", storage_protection.protect),
+        ("RuntimeClass", classes.runtime_class(runtime)),
+        ("DefaultIngressClass", classes.default_ingress_class(lambda: world.list(ingress))),
+    ]
+
+
+def _pod_security(world: World, selection: Selection) -> Plugin:
+    return PodSecurity(
+        world.find_labels,
+        lambda namespace: world.list("v1/pods", namespace),
+        selection.of("PodSecurity"),
+    )
+
+
+def _validating(world: World) -> list[Named]:
+    """Those that look at what will be stored, but for webhooks."""
+    authorizer = world.security.authorizer
+    policies_ = ValidatingPolicies(
+        (
+            world.cache(f"{REGISTRATION}/validatingadmissionpolicies"),
+            world.cache(f"{REGISTRATION}/validatingadmissionpolicybindings"),
+        ),
+        authorizer,
+        world.versions,
+        Parameters(world.catalogue),
+    )
+    owners = owner_references.plugin(authorizer, world.find_kind)
+    storage = world.finder("storage.k8s.io/v1/storageclasses")
+    return [
+        ("LimitPodHardAntiAffinityTopology", optional_plugins.limit_hard_anti_affinity),
+        ("OwnerReferencesPermissionEnforcement", owners),
+        ("PersistentVolumeClaimResize", classes.claim_resize(storage)),
+        ("CertificateApproval", certificates.approval(authorizer)),
+        ("CertificateSigning", certificates.signing(authorizer)),
+        ("CertificateSubjectRestriction", certificates.subject_restriction),
+        ("DenyServiceExternalIPs", optional_plugins.deny_external_ips),
+        ("", world.security.escalation),
+        ("", registrations.check),
+        ("ValidatingAdmissionPolicy", policies_),
+    ]
+
+
+def _mutating_policies(world: World) -> list[Named]:
     """Where the server has been told to serve them."""
     names = ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
     keys_ = [f"{table.MUTATING_POLICIES}/{name}" for name in names]
     if not all(key in world.catalogue.kept for key in keys_):
         return []
-    return [
-        MutatingPolicies(
-            (world.cache(keys_[0]), world.cache(keys_[1])),
-            world.security.authorizer,
-            world.find_namespace,
-            Parameters(world.catalogue),
-            world.served,
-        )
-    ]
+    plugin = MutatingPolicies(
+        (world.cache(keys_[0]), world.cache(keys_[1])),
+        world.security.authorizer,
+        world.versions,
+        Parameters(world.catalogue),
+        world.served,
+    )
+    return [("MutatingAdmissionPolicy", plugin)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.apiserver.admission.chain import Review
+from cluster.apiserver.admission.versions import Shown
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes, Authorizer
 from cluster.machinery.cel import (
@@ -111,8 +112,12 @@ class _Unanswered(Exception):
 class Evaluation:
     """The variables of one write, and the answers of the authorizer, which are asked once."""
 
-    def __init__(self, review: Review, authorizer: Authorizer, **more: Any) -> None:
+    def __init__(
+        self, review: Review, authorizer: Authorizer, shown: Shown | None = None, **more: Any
+    ) -> None:
+        """`shown`: the write in another version than its own."""
         self._review, self._authorizer = review, authorizer
+        shown = shown or Shown(review.resource, review.new, review.old)
         self._answers: dict[asking.Query, asking.Decision] = {}
         own = asking.Query(
             group=review.resource.group,
@@ -122,9 +127,9 @@ class Evaluation:
             name=review.name,
         )
         self.variables: dict[str, Any] = {
-            "object": review.new,
-            "oldObject": review.old,
-            "request": request_of(review, review.resource),
+            "object": shown.new,
+            "oldObject": shown.old,
+            "request": request_of(review, shown.form),
             "authorizer": asking.Authorizer(self._decide),
             "authorizer.requestResource": asking.ResourceCheck(self._decide, own),
             **more,

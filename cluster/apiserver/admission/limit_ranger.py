@@ -31,7 +31,7 @@ class LimitRanger:
                 _default(pod, item)
 
     async def check(self, review: Review) -> None:
-        pod, claim = review.creates("pods"), _claim(review)
+        pod, claim = review.creates("pods") or _resized(review), _claim(review)
         if pod is None and claim is None:
             return
         for found in self._ranges(review.namespace):
@@ -46,6 +46,11 @@ def _claim(review: Review) -> Object | None:
     if resource != ("", "persistentvolumeclaims") or review.subresource:
         return None
     return review.new
+
+
+def _resized(review: Review) -> Object | None:
+    resource = (review.resource.group, review.resource.plural, review.subresource)
+    return review.new if resource == ("", "pods", "resize") else None
 
 
 def _items(found: Object, type_: str) -> list[Object]:

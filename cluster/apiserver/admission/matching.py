@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.apiserver.admission.chain import Review
-from cluster.machinery import conversion, resources, selectors, status
+from cluster.apiserver.admission.versions import FindNamespace, Versions
+from cluster.machinery import selectors, status
 from cluster.machinery.resources import Resource
 from cluster.machinery.selectors import LabelSelector
 
 Object = dict[str, Any]
-FindNamespace = Callable[[str], Awaitable[Object | None]]
 GROUP = "admissionregistration.k8s.io"
 EXEMPT = frozenset(
     {
@@ -38,25 +38,27 @@ class Matcher:
     objects: LabelSelector
     equivalent: bool
 
-    async def match(self, review: Review, find_namespace: FindNamespace) -> Resource | None:
+    async def match(self, review: Review, versions: Versions) -> Resource | None:
         """The version of the review's resource that is asked for; None if it is not.
 
         Raises 404 if the namespace, whose labels are asked for, is not there.
         """
         if any(_rule(rule, review, review.resource) for rule in self.excluded):
             return None
-        found = self._resource(review)
+        found = self._resource(review, versions)
         if found is None or not self._objects(review):
             return None
-        return found if await self._namespaces(review, find_namespace) else None
+        return found if await self._namespaces(review, versions.find_namespace) else None
 
-    def _resource(self, review: Review) -> Resource | None:
-        forms = [review.resource]
-        if self.equivalent and not review.subresource:
-            forms += _equivalents(review.resource)
-        for form in forms:
-            if any(_rule(rule, review, form) for rule in self.rules):
-                return form
+    def _resource(self, review: Review, versions: Versions) -> Resource | None:
+        """The version asked for; another one if none is, by the first rule that has one."""
+        if any(_rule(rule, review, review.resource) for rule in self.rules):
+            return review.resource
+        others = versions.equivalents(review.resource) if self.equivalent else ()
+        for rule in self.rules if others else ():
+            for form in others:
+                if _rule(rule, review, form):
+                    return form
         return None
 
     def _objects(self, review: Review) -> bool:
@@ -96,14 +98,6 @@ def matcher(raw: Mapping[str, Any], rules: str = "rules", excluded: str = "") ->
 
 def _is_namespace(resource: Resource) -> bool:
     return resource.plural == "namespaces" and not resource.group
-
-
-def _equivalents(resource: Resource) -> list[Resource]:
-    """The same objects under other versions."""
-    own = f"{resource.api_version}/{resource.plural}"
-    found = [stored for served, stored in conversion.STORED.items() if served == own]
-    found += [served for served, stored in conversion.STORED.items() if stored == own]
-    return [resources.find(each) for each in found]
 
 
 def _rule(rule: Mapping[str, Any], review: Review, form: Resource) -> bool:

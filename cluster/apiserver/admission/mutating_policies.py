@@ -14,12 +14,13 @@ from cluster.apiserver.admission.evaluation import (
     Evaluation,
     Expression,
 )
-from cluster.apiserver.admission.matching import FindNamespace, Matcher
+from cluster.apiserver.admission.matching import Matcher
 from cluster.apiserver.admission.policies import Binding, Misconfigured, Parameters
 from cluster.apiserver.admission.registered import Registered
+from cluster.apiserver.admission.versions import Shown, Versions
 from cluster.apiserver.authz.attributes import Authorizer
 from cluster.machinery import apply, status
-from cluster.machinery.apply import Versions, Writer
+from cluster.machinery.apply import Writer
 from cluster.machinery.cel import CelError, Meter, types
 from cluster.machinery.cel.types import Type
 from cluster.machinery.errors import MachineryError
@@ -29,7 +30,7 @@ from cluster.machinery.resources import Resource
 from cluster.storage.cache import ResourceCache
 
 Object = dict[str, Any]
-Served = Callable[[Resource], tuple[Kind | None, Versions]]
+Served = Callable[[Resource], tuple[Kind | None, apply.Versions]]
 """How objects of a resource are checked, and merged."""
 PLUGIN = "MutatingAdmissionPolicy"
 OBJECT, PATCH = "Object", "JSONPatch"
@@ -113,14 +114,14 @@ class MutatingPolicies:
         self,
         caches: tuple[ResourceCache, ResourceCache],
         authorizer: Authorizer,
-        find_namespace: FindNamespace,
+        versions: Versions,
         parameters: Parameters,
         served: Served,
     ) -> None:
         """`caches`: of policies, and of their bindings."""
         self._policies = Registered(caches[0], policy)
         self._bindings = Registered(caches[1], policies.binding)
-        self._authorizer, self._find_namespace = authorizer, find_namespace
+        self._authorizer, self._versions = authorizer, versions
         self._parameters, self._served = parameters, served
 
     async def __call__(self, review: Review) -> None:
@@ -141,15 +142,15 @@ class MutatingPolicies:
 
     async def _invoke(self, policy: Policy, binding: Binding, review: Review) -> bool:
         """Whether the object has been changed. 403 for a failure that may not be ignored."""
-        for matcher in (policy.matcher, binding.matcher):
-            form = await matcher.match(review, self._find_namespace)
-            if form is None or form != review.resource:
-                return False
+        form = await policy.matcher.match(review, self._versions)
+        if form is None or await binding.matcher.match(review, self._versions) is None:
+            return False
+        shown = await self._versions.shown(review, form)
         try:
             kind = policy.raw.get("paramKind")
             changed = False
             for params in await self._parameters.find(kind, binding.params, review):
-                changed |= await self._mutate(policy, review, params)
+                changed |= await self._mutate(policy, review, shown, params)
         except (CelError, Misconfigured, MachineryError, ValueError) as error:
             if not policy.fails:
                 return False
@@ -157,30 +158,31 @@ class MutatingPolicies:
             raise status.forbidden(review.resource, review.name, text) from error
         return changed
 
-    async def _mutate(self, policy: Policy, review: Review, params: Any) -> bool:
+    async def _mutate(self, policy: Policy, review: Review, shown: Shown, params: Any) -> bool:
         assert review.new is not None
+        assert shown.new is not None
         namespace = None
         if review.namespace and review.resource.plural != "namespaces":
-            namespace = await self._find_namespace(review.namespace)
-        budget, before = Meter(POLICY_BUDGET), review.new
+            namespace = await self._versions.find_namespace(review.namespace)
+        budget, before = Meter(POLICY_BUDGET), shown.new
         more = {"params": params, "namespaceObject": namespace}
-        if not await policy.conditions.hold(Evaluation(review, self._authorizer, **more)):
+        if not await policy.conditions.hold(Evaluation(review, self._authorizer, shown, **more)):
             return False
         now = before
         for kind, expression in policy.mutations:
-            found = Evaluation(review, self._authorizer, **more)
+            found = Evaluation(review, self._authorizer, shown, **more)
             found.variables["object"] = now
             found.define(policy.variables)
-            now = self._patched(kind, await found.value(expression, budget), now, review)
+            now = self._patched(kind, await found.value(expression, budget), now, shown, review)
         if now == before:
             return False
-        now = dict(now)
-        before.clear()
-        before.update(now)
+        now = dict(await self._versions.converted(now, review.resource) or now)
+        review.new.clear()
+        review.new.update(now)
         return True
 
-    def _patched(self, kind: str, value: Any, obj: Object, review: Review) -> Object:
-        form, versions = self._served(review.resource)
+    def _patched(self, kind: str, value: Any, obj: Object, shown: Shown, review: Review) -> Object:
+        form, versions = self._served(shown.form)
         if kind == "JSONPatch":
             new = json_patch.apply(obj, [dict(_plain(each)) for each in value])
         else:
@@ -194,7 +196,7 @@ class MutatingPolicies:
         return dict(new)
 
 
-def _applied(config: Object, obj: Object, versions: Versions) -> Object:
+def _applied(config: Object, obj: Object, versions: apply.Versions) -> Object:
     """Merged as server-side apply merges, but nobody becomes a manager of anything."""
     config |= {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
     metadata = config.setdefault("metadata", {})

@@ -6,13 +6,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from cluster.apiserver.admission.chain import Review
+from cluster.apiserver.admission.node_audiences import NodeAudiences
+from cluster.apiserver.authz.attributes import Authorizer
 from cluster.apiserver.authz.node import LEASE_NAMESPACE, node_of
+from cluster.apiserver.lookup import Lookup
 from cluster.machinery import status
 
 Object = dict[str, Any]
-FindPod = Callable[[str, str], Awaitable[Object | None]]
 
 MIRROR = "kubernetes.io/config.mirror"
+REFERENCES = {
+    "secret": "secrets", "configMap": "configmaps", "persistentVolumeClaim":
+    "persistentvolumeclaims", "serviceAccountToken": "a service account",
+}  # fmt: skip
+ENV_REFERENCES = {
+    "secretKeyRef": "secrets", "configMapKeyRef": "configmaps",
+    "secretRef": "secrets", "configMapRef": "configmaps",
+}  # fmt: skip
+UNSEEN = ("managedFields", "resourceVersion")
+GROWTH = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
 OWN_PREFIX = "node-restriction.kubernetes.io/"
 ALLOWED_PREFIXES = ("kubelet.kubernetes.io/", "node.kubernetes.io/")
 ALLOWED_LABELS = frozenset(
@@ -29,8 +41,8 @@ ALLOWED_LABELS = frozenset(
 class NodeRestriction:
     """An admission plugin; it says nothing about users that are no nodes."""
 
-    def __init__(self, find_pod: FindPod) -> None:
-        self._find_pod = find_pod
+    def __init__(self, lookup: Lookup, authorizer: Authorizer) -> None:
+        self._lookup, self._audiences = lookup, NodeAudiences(lookup, authorizer)
 
     async def __call__(self, review: Review) -> None:
         if not review.user.name.startswith("system:node:"):
@@ -41,6 +53,7 @@ class NodeRestriction:
         checks: Mapping[str, Callable[[Review, str], Awaitable[None]]] = {
             "/pods": self._pod,
             "/nodes": _node,
+            "/persistentvolumeclaims": _claim,
             "/serviceaccounts": self._token,
             "coordination.k8s.io/leases": _lease,
             "storage.k8s.io/csinodes": _own_name,
@@ -54,11 +67,11 @@ class NodeRestriction:
         if review.subresource == "eviction" or review.operation == "delete":
             await self._own_pod(review, node, review.name)
         elif review.operation == "create" and not review.subresource:
-            _mirror_pod(review, node)
+            await self._mirror_pod(review, node)
         elif review.subresource in ("status", "resize"):
             await self._own_pod(review, node, review.name)
             if review.subresource == "status":
-                _same_labels(review)
+                _same_labels(review, node)
         else:
             what = f"pods/{review.subresource}" if review.subresource else "pods"
             _refuse(review, f'unexpected operation "{review.operation}" on {what}, node "{node}"')
@@ -68,6 +81,20 @@ class NodeRestriction:
         if pod is not None and (pod.get("spec") or {}).get("nodeName") != node:
             verb = {"update": "update status for"}.get(review.operation, review.operation)
             _refuse(review, f'node "{node}" can only {verb} pods with spec.nodeName set to itself')
+
+    async def _find_pod(self, namespace: str, name: str) -> Object | None:
+        return await self._lookup.find("v1/pods", namespace, name)
+
+    async def _mirror_pod(self, review: Review, node: str) -> None:
+        _mirrors(review, node)
+        for owner in ((review.new or {}).get("metadata") or {}).get("ownerReferences") or ():
+            found = await self._lookup.find("v1/nodes", "", node)
+            if found is None:
+                raise status.not_found("nodes", node)
+            uid = found["metadata"]["uid"]
+            if owner.get("uid") != uid:
+                got = owner.get("uid")
+                _refuse(review, f"node {node} UID mismatch: expected {got} got {uid}")
 
     async def _token(self, review: Review, node: str) -> None:
         if review.subresource != "token" or review.new is None:
@@ -85,13 +112,15 @@ class NodeRestriction:
             raise status.conflict("pods", str(ref["name"]), text)
         if pod["spec"].get("nodeName") != node:
             _refuse(review, f'node "{node}" requested token bound to a pod scheduled elsewhere')
+        await self._audiences.check(review, pod)
 
 
 def _refuse(review: Review, text: str) -> None:
     raise status.forbidden(review.resource, review.name, text)
 
 
-def _mirror_pod(review: Review, node: str) -> None:
+def _mirrors(review: Review, node: str) -> None:
+    """A node creates pods only to show what it runs on its own account."""
     pod = review.new or {}
     spec, metadata = pod.get("spec") or {}, pod.get("metadata") or {}
     if MIRROR not in (metadata.get("annotations") or {}):
@@ -103,20 +132,76 @@ def _mirror_pod(review: Review, node: str) -> None:
         )
     if spec.get("nodeName") != node:
         _refuse(review, f'node "{node}" can only create pods with spec.nodeName set to itself')
+    _check_owners(review, node, metadata.get("ownerReferences") or [])
     if spec.get("serviceAccountName"):
-        _refuse(review, "a mirror pod may not reference service accounts")
+        _refuse(review, f'node "{node}" can not create pods that reference a service account')
+    for what in _references(spec):
+        _refuse(review, f'node "{node}" can not create pods that reference {what}')
+
+
+def _check_owners(review: Review, node: str, owners: list[Object]) -> None:
+    only = f'node "{node}" can only create pods with'
+    if len(owners) > 1:
+        _refuse(review, f"{only} a single owner reference set to itself")
+    for owner in owners:
+        if [owner.get(part) for part in ("apiVersion", "kind", "name")] != ["v1", "Node", node]:
+            _refuse(review, f"{only} an owner reference set to itself")
+        if not owner.get("controller"):
+            _refuse(review, f"{only} a controller owner reference set to itself")
+        if owner.get("blockOwnerDeletion"):
+            _refuse(review, f'node "{node}" must not set blockOwnerDeletion on an owner reference')
+
+
+def _references(spec: Object) -> list[str]:
+    """What of the API the pod would read, in plural."""
+    found = {"resourceclaims"} if spec.get("resourceClaims") else set()
     for volume in spec.get("volumes") or ():
-        for source in ("secret", "configMap", "projected", "persistentVolumeClaim"):
-            if volume.get(source):
-                _refuse(review, f"a mirror pod may not reference {source} volumes")
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        for source in sources:
+            found |= {name for part, name in REFERENCES.items() if source.get(part)}
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    for container in containers:
+        values = [each.get("valueFrom") or {} for each in container.get("env") or ()]
+        for each in [*values, *(container.get("envFrom") or ())]:
+            found |= {name for part, name in ENV_REFERENCES.items() if each.get(part)}
+    return sorted(found) + (["secrets"] if spec.get("imagePullSecrets") else [])
 
 
-def _same_labels(review: Review) -> None:
-    labels = [
-        ((obj or {}).get("metadata") or {}).get("labels") or {} for obj in (review.new, review.old)
-    ]
-    if review.old is not None and labels[0] != labels[1]:
-        _refuse(review, "node cannot update labels through pod status")
+def _same_labels(review: Review, node: str) -> None:
+    new, old = review.new or {}, review.old
+    if old is None:
+        return
+    labels = [(obj.get("metadata") or {}).get("labels") or {} for obj in (new, old)]
+    if labels[0] != labels[1]:
+        _refuse(review, f'node "{node}" cannot update labels through pod status')
+    claims = [(obj.get("status") or {}).get("resourceClaimStatuses") or [] for obj in (new, old)]
+    if claims[0] != claims[1]:
+        _refuse(review, f'node "{node}" cannot update resource claim statuses')
+
+
+async def _claim(review: Review, node: str) -> None:
+    """Of a claim a node tells only how far it has grown."""
+    new, old = review.new, review.old
+    if review.operation != "update" or new is None or old is None:
+        _refuse(review, f'unexpected operation "{review.operation.upper()}"')
+        return
+    if review.subresource != "status":
+        _refuse(review, "may only update PVC status")
+    before, after = _without(old, "metadata", UNSEEN), _without(new, "metadata", UNSEEN)
+    if before["metadata"] != after["metadata"]:
+        text = "is not allowed to update metadata on persistentvolumeclaims"
+        _refuse(review, f'node "{node}" {text}')
+    if _without(before, "status", GROWTH) != _without(after, "status", GROWTH):
+        _refuse(
+            review,
+            f'node "{node}" is not allowed to update fields other than status.quantity and '
+            "status.conditions",
+        )
+
+
+def _without(obj: Object, part: str, names: tuple[str, ...]) -> Object:
+    kept = {name: each for name, each in (obj.get(part) or {}).items() if name not in names}
+    return {**obj, part: kept}
 
 
 async def _node(review: Review, node: str) -> None:
@@ -159,9 +244,9 @@ def _may_label(key: str, *, creating: bool) -> bool:
 
 
 async def _lease(review: Review, node: str) -> None:
-    if review.operation != "create":
-        return
-    if review.namespace != LEASE_NAMESPACE or review.name != node:
+    if review.namespace != LEASE_NAMESPACE:
+        _refuse(review, f'can only access leases in the "{LEASE_NAMESPACE}" system namespace')
+    if review.name != node:
         text = "can only access node lease with the same name as the requesting node"
         _refuse(review, text)
 

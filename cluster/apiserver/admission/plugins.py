@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cluster.apiserver.admission import priorities, service_accounts
+from cluster.apiserver.admission import node_taints, priorities, service_accounts
 from cluster.apiserver.admission.chain import Plugin, Review
 from cluster.apiserver.admission.priorities import FindClass
 from cluster.apiserver.admission.service_accounts import FindServiceAccount
@@ -26,15 +26,16 @@ def default_plugins(
     toleration_s: int,
     suffix: Callable[[], str],
     node_restriction: Plugin = no_restriction,
-) -> Sequence[Plugin]:
-    """Those that need little of the server, in their order."""
-    return (
-        namespace_lifecycle,
-        node_restriction,
-        service_accounts.plugin(find_account, suffix),
-        priorities.plugin(find_class),
-        default_toleration_seconds(toleration_s),
-    )
+) -> Mapping[str, Plugin]:
+    """Those that need little of the server, by their names, in their order."""
+    return {
+        "NamespaceLifecycle": namespace_lifecycle,
+        "ServiceAccount": service_accounts.plugin(find_account, suffix),
+        "NodeRestriction": node_restriction,
+        "TaintNodesByCondition": node_taints.not_ready,
+        "Priority": priorities.plugin(find_class),
+        "DefaultTolerationSeconds": default_toleration_seconds(toleration_s),
+    }
 
 
 async def namespace_lifecycle(review: Review) -> None:

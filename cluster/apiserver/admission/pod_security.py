@@ -1,8 +1,8 @@
 """PodSecurity: what pods may not do, by the labels of their namespace.
 
 Pods are refused, audited and warned about; workloads that will make pods only the latter two.
-Config (`pod_security`, optional): `defaults` by "enforce", "enforce-version", ..., `exemptions`
-with `usernames`, `namespaces` and `runtimeClasses`, as in PodSecurityConfiguration.
+Config: a PodSecurityConfiguration, as far as it goes: `defaults` by "enforce" and so on,
+`exemptions` with `usernames`, `namespaces` and `runtimeClasses`.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.apiserver.admission import admission_review, matching, policies
+from cluster.apiserver.admission import matching, policies
 from cluster.apiserver.admission.chain import Review
 from cluster.apiserver.admission.evaluation import POLICY_BUDGET, Evaluation
-from cluster.apiserver.admission.matching import FindNamespace
 from cluster.apiserver.admission.policies import Binding, Misconfigured, Parameters, Policy
 from cluster.apiserver.admission.registered import Registered
+from cluster.apiserver.admission.versions import Versions
 from cluster.apiserver.authz.attributes import Authorizer
 from cluster.machinery import status
 from cluster.machinery.cel import CelError, CostExceeded, Meter
@@ -56,14 +56,14 @@ class ValidatingPolicies:
         self,
         caches: tuple[ResourceCache, ResourceCache],
         authorizer: Authorizer,
-        find_namespace: FindNamespace,
+        versions: Versions,
         parameters: Parameters,
     ) -> None:
         """`caches`: of policies, and of their bindings."""
         self._policies = Registered(caches[0], policies.policy)
         self._bindings = Registered(caches[1], policies.binding)
         self._authorizer, self._parameters = authorizer, parameters
-        self._find_namespace = find_namespace
+        self._versions = versions
 
     async def __call__(self, review: Review) -> None:
         found = self._policies.all
@@ -80,11 +80,11 @@ class ValidatingPolicies:
     async def _apply(
         self, policy: Policy, bound: Sequence[Binding], review: Review
     ) -> list[Failure]:
-        form = await policy.matcher.match(review, self._find_namespace)
+        form = await policy.matcher.match(review, self._versions)
         failures: list[Failure] = []
         for binding in bound if form is not None else ():
             assert form is not None
-            if await binding.matcher.match(review, self._find_namespace) is None:
+            if await binding.matcher.match(review, self._versions) is None:
                 continue
             try:
                 kind = policy.raw.get("paramKind")
@@ -113,12 +113,9 @@ class ValidatingPolicies:
     async def _evaluation(self, review: Review, form: Resource, params: Any) -> Evaluation:
         namespace = None
         if review.namespace and review.resource.plural != "namespaces":
-            namespace = await self._find_namespace(review.namespace)
-        evaluation = Evaluation(review, self._authorizer, params=params, namespaceObject=namespace)
-        if form != review.resource:
-            for name, obj in (("object", review.new), ("oldObject", review.old)):
-                evaluation.variables[name] = admission_review.shown(obj, review, form)
-        return evaluation
+            namespace = await self._versions.find_namespace(review.namespace)
+        shown = await self._versions.shown(review, form)
+        return Evaluation(review, self._authorizer, shown, params=params, namespaceObject=namespace)
 
 
 async def _failures(

@@ -13,12 +13,13 @@ from cluster.apiserver.admission import admission_review, evaluation, matching, 
 from cluster.apiserver.admission.admission_review import Answer, BadAnswer
 from cluster.apiserver.admission.chain import Review
 from cluster.apiserver.admission.evaluation import Conditions, Evaluation
-from cluster.apiserver.admission.matching import FindNamespace, Matcher
+from cluster.apiserver.admission.matching import Matcher
 from cluster.apiserver.admission.registered import Registered
 from cluster.apiserver.admission.reinvocation import Invoked
+from cluster.apiserver.admission.versions import CONVERTED, Shown, Versions
 from cluster.apiserver.authz.attributes import Authorizer
 from cluster.apiserver.webhooks import WebhookClient, WebhookError
-from cluster.machinery import conversion, status
+from cluster.machinery import status
 from cluster.machinery.cel import CelError
 from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import BadRequest, PatchError
@@ -70,7 +71,7 @@ class Parts:
     seams: Seams
     client: WebhookClient
     authorizer: Authorizer
-    find_namespace: FindNamespace
+    versions: Versions
     find_form: FindForm
 
 
@@ -80,20 +81,24 @@ class Caller:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def wanted(self, hook: Hook, review: Review) -> Resource | None:
-        """The version to send; None if the hook is not about this write."""
-        form = await hook.matcher.match(review, self._parts.find_namespace)
-        if form is None or not hook.conditions.named:
-            return form
+    async def wanted(self, hook: Hook, review: Review) -> Shown | None:
+        """What to send, in which version; None if the hook is not about this write."""
+        versions = self._parts.versions
+        form = await hook.matcher.match(review, versions)
+        if form is None:
+            return None
+        shown = await versions.shown(review, form)
+        if not hook.conditions.named:
+            return shown
         try:
-            held = await hook.conditions.hold(Evaluation(review, self._parts.authorizer))
+            held = await hook.conditions.hold(Evaluation(review, self._parts.authorizer, shown))
         except CelError as error:
             if hook.fails:
                 raise status.forbidden(review.resource, review.name, str(error)) from error
             return None
-        return form if held else None
+        return shown if held else None
 
-    async def ask(self, hook: Hook, review: Review, form: Resource, mutating: bool) -> Answer:
+    async def ask(self, hook: Hook, review: Review, shown: Shown, mutating: bool) -> Answer:
         """An answer that allows. Raises ApiError for one that does not, or for none at all.
 
         A hook that fails and may be ignored allows.
@@ -102,7 +107,7 @@ class Caller:
             text = f'admission webhook "{hook.name}" does not support dry run'
             raise status.bad_request(text)
         try:
-            answer = await self._call(hook, review, form, mutating)
+            answer = await self._call(hook, review, shown, mutating)
         except (WebhookError, BadAnswer) as error:
             return self._failed(hook, review, str(error), mutating)
         for warning in answer.warnings:
@@ -113,9 +118,9 @@ class Caller:
             raise admission_review.refusal(hook.name, answer.status)
         return answer
 
-    async def _call(self, hook: Hook, review: Review, form: Resource, mutating: bool) -> Answer:
+    async def _call(self, hook: Hook, review: Review, shown: Shown, mutating: bool) -> Answer:
         uid = str(uuid.UUID(int=self._parts.seams.randomness.getrandbits(128), version=4))
-        body = admission_review.request(review, form, uid)
+        body = admission_review.request(review, shown, uid)
         timeout_s = float(hook.raw.get("timeoutSeconds") or DEFAULT_TIMEOUT_S)
         try:
             answer = await self._parts.client.call(hook.raw["clientConfig"], body, timeout_s)
@@ -148,14 +153,14 @@ class ValidatingWebhooks:
         if not configurations or matching.exempt(review.resource):
             return
         wanted = [
-            (hook, form)
+            (hook, shown)
             for found in configurations
             for hook in found
-            if (form := await self._caller.wanted(hook, review)) is not None
+            if (shown := await self._caller.wanted(hook, review)) is not None
         ]
         if not wanted:
             return
-        asked = [self._caller.ask(hook, review, form, False) for hook, form in wanted]
+        asked = [self._caller.ask(hook, review, shown, False) for hook, shown in wanted]
         for outcome in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -182,25 +187,24 @@ class MutatingWebhooks:
         key = (hook.configuration, hook.index)
         if invoked.skips(review, key):
             return
-        form = await self._caller.wanted(hook, review)
-        if form is None:
+        shown = await self._caller.wanted(hook, review)
+        if shown is None:
             return
-        answer = await self._caller.ask(hook, review, form, True)
-        changed = bool(answer.patch) and self._change(hook, review, form, answer.patch)
+        answer = await self._caller.ask(hook, review, shown, True)
+        changed = bool(answer.patch) and await self._change(hook, review, shown, answer.patch)
         self._note(hook, review, changed)
         needed = hook.raw.get("reinvocationPolicy") == "IfNeeded"
         invoked.note(review, key, changed=changed, if_needed=needed)
 
-    def _change(self, hook: Hook, review: Review, form: Resource, patch: list[Object]) -> bool:
+    async def _change(self, hook: Hook, review: Review, shown: Shown, patch: list[Object]) -> bool:
         """Apply a patch to the object; whether it is another one then."""
         if review.new is None:
             return False
-        before = admission_review.shown(review.new, review, form)
         try:
-            patched = json_patch.apply(before, patch)
+            patched = json_patch.apply(shown.new, patch)
             if not isinstance(patched, dict):
                 raise PatchError("the patched document is not an object")
-            new = self._conformed(review, patched)
+            new = await self._conformed(review, patched)
         except (PatchError, BadRequest, KeyError) as error:
             text = f'admission webhook "{hook.name}" returned a patch that cannot be applied'
             raise status.internal_error(f"{text}: {error}") from error
@@ -210,11 +214,10 @@ class MutatingWebhooks:
             review.new.update(new)
         return changed
 
-    def _conformed(self, review: Review, patched: Object) -> Object:
+    async def _conformed(self, review: Review, patched: Object) -> Object:
         """As the resource's own version, pruned and with defaults. Raises BadRequest."""
-        if review.subresource in ("", "status") and patched.get("apiVersion"):
-            if patched["apiVersion"] != review.resource.api_version:
-                patched = conversion.convert(patched, review.resource.api_version)
+        if review.subresource in CONVERTED and patched.get("apiVersion"):
+            patched = await self._parts.versions.converted(patched, review.resource) or patched
             form = self._parts.find_form(review.resource)
             if form is not None:
                 wrong = form.check_types(patched)

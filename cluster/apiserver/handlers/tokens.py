@@ -32,11 +32,11 @@ async def request(call: Call) -> Response:
         raise status.not_found("serviceaccounts", name)
     issuer = call.context.issuer
     spec: Object = asked.setdefault("spec", {})
-    spec["audiences"] = spec.get("audiences") or list(issuer.audiences)
     spec["expirationSeconds"] = spec.get("expirationSeconds") or DEFAULT_S
     _refuse_invalid(name, spec)
     await call.admit("create", asked, None)
     await call.judge("create", asked, None)
+    spec["audiences"] = spec.get("audiences") or list(issuer.audiences)
     binding, node = await _binding(call, account, spec.get("boundObjectRef"))
     audiences, seconds = spec["audiences"], spec["expirationSeconds"]
     token, expires_s = issuer.issue(account, audiences, seconds, binding, node)

@@ -64,6 +64,8 @@ class Plane:
             "service_cidr": "127.200.0.0/16",
             "event_ttl_s": 3600,
             "service_account": {"key": self.account_key},
+            # nodes of tests are ready from the start, with or without a controller that says so
+            "disable_admission_plugins": ["TaintNodesByCondition"],
         }
         await server.start(self.seams, config)
         self.started.append(server)

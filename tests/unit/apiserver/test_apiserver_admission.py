@@ -31,7 +31,8 @@ def admit(operation: Any, resource: str, name: str, new: Any = None) -> Any:
     review = Review(
         operation, resources.find(resource), "", "ns", name, new, None, User("u"), False
     )
-    asyncio.run(Chain(default_plugins(find, find_class, 7, lambda: "abcde")).run(review))
+    plugins = default_plugins(find, find_class, 7, lambda: "abcde").values()
+    asyncio.run(Chain(list(plugins)).run(review))
     return new
 
 
@@ -95,3 +96,14 @@ def test_a_default_class_is_for_pods_without_one_and_there_is_only_one(
     admit("update", "priorityclasses", "usual", usual)
     with pytest.raises(ApiError, match="usual is already marked as default"):
         admit("create", "priorityclasses", "other", {"metadata": {}, "globalDefault": True})
+
+
+def test_a_new_node_takes_no_pods_before_it_is_ready() -> None:
+    taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    node = admit("create", "nodes", "n", {"metadata": {"name": "n"}})
+    assert node["spec"]["taints"] == [taint]
+    mine = {"key": "mine", "effect": "NoExecute"}
+    node = admit("create", "nodes", "n", {"metadata": {}, "spec": {"taints": [mine, taint]}})
+    assert node["spec"]["taints"] == [mine, taint]
+    node = {"metadata": {}, "spec": {}}
+    assert admit("update", "nodes", "n", node)["spec"] == {}

@@ -20,9 +20,14 @@ SAFE = {
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("api")
     exemptions = {"namespaces": ["trusted"], "usernames": ["robot"]}
-    config = {"pod_security": {"exemptions": exemptions}}
-    running = RunningApi(tmp_path_factory.mktemp("api"), **config)
+    settings = {"kind": "PodSecurityConfiguration", "exemptions": exemptions}
+    plugins = [{"name": "PodSecurity", "configuration": settings}]
+    document = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration"}
+    path = folder / "admission.yaml"
+    path.write_text(json.dumps({**document, "plugins": plugins}))
+    running = RunningApi(folder, admission_control_config_file=str(path))
     yield running
     running.close()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from api_fixture import SERVICE_CIDR, Authority
+from webhook_fixture import WebhookServer, patch
 
 from actors.seams import system_seams
 from cluster.apiserver.server import ApiServer
@@ -64,7 +65,7 @@ class Server:
 
     async def must(self, method: str, path: str, obj: Any = None, **headers: str) -> Any:
         code, found = await self.ask(method, path, obj, **headers)
-        assert code < 300, found
+        assert code < 300, found.get("message", found)
         return found
 
     async def until(self, path: str, holds: Callable[[Any], bool]) -> Any:
@@ -318,6 +319,53 @@ def converted(obj: dict[str, Any], wanted: str) -> dict[str, Any]:
         first, _, second = spec["both"].partition("-")
         return {**obj, "apiVersion": wanted, "spec": {"first": first, "second": second}}
     return {**obj, "apiVersion": wanted, "spec": {"both": f"{spec['first']}-{spec['second']}"}}
+
+
+def test_what_asks_for_one_version_sees_the_writes_to_all_in_that_one(tmp_path: Path) -> None:
+    """matchPolicy Equivalent: webhooks and policies are shown the object as they know it."""
+    v2 = THINGS.replace("v1", "v2")
+    rule = {"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v2"],
+            "resources": ["things"]}  # fmt: skip
+    group = "/apis/admissionregistration.k8s.io/v1"
+
+    async def main() -> None:
+        folder = tmp_path / "hooks"
+        folder.mkdir()
+        authority = Authority(folder)
+        hooks = WebhookServer(authority)
+        change = {"op": "replace", "path": "/spec/first", "value": "changed"}
+        hooks.answers["change"] = lambda request: patch(change)
+        async with servers(tmp_path) as (api,), Webhook(authority) as webhook:
+            await api.established(
+                definition(
+                    "things", version("v1", True), version("v2"), conversion=webhook.config()
+                )
+            )
+            hook = {"name": "change.example.com", "rules": [rule], "sideEffects": "None",
+                    "clientConfig": hooks.client_config("change"),
+                    "admissionReviewVersions": ["v1"]}  # fmt: skip
+            mutating = {"metadata": {"name": "change"}, "webhooks": [hook]}
+            await api.must("POST", f"{group}/mutatingwebhookconfigurations", mutating)
+            checks = [{"expression": "object.spec.second != 'bad' && request.kind.version == 'v2'"
+                                     " && request.requestKind.version == 'v1'"}]  # fmt: skip
+            spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": checks}
+            policy = {"metadata": {"name": "good"}, "spec": spec}
+            await api.must("POST", f"{group}/validatingadmissionpolicies", policy)
+            binding = {"metadata": {"name": "good"},
+                       "spec": {"policyName": "good", "validationActions": ["Deny"]}}  # fmt: skip
+            await api.must("POST", f"{group}/validatingadmissionpolicybindings", binding)
+            made = await api.must("POST", THINGS, thing("old", both="a-b"))
+            assert (made["apiVersion"], made["spec"]) == ("example.com/v1", {"both": "changed-b"})
+            (seen,) = hooks.reviews("change")
+            assert seen["object"]["spec"] == {"first": "a", "second": "b"}
+            assert seen["kind"]["version"] == "v2"
+            assert seen["requestKind"]["version"] == "v1"
+            code, answer = await api.ask("POST", THINGS, thing("bad", both="a-bad"))
+            assert code == 422, answer
+            assert (await api.must("GET", f"{v2}/old"))["spec"]["first"] == "changed"
+        hooks.close()
+
+    asyncio.run(main())
 
 
 def test_versions_are_converted_by_the_webhook_for_every_verb(tmp_path: Path) -> None:
