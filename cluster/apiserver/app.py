@@ -71,6 +71,8 @@ BINDINGS = "v1/bindings"
 PODS = "v1/pods"
 DESCRIPTIONS = ("/api", "/openapi")
 """Paths that tell what is served."""
+ALWAYS = ("/livez", "/readyz", "/healthz", "/metrics", "/version")
+"""Paths that are answered before the server knows any object."""
 
 
 class App:
@@ -97,6 +99,8 @@ class App:
         return None if response is None else _finished(request, response)
 
     async def _answer(self, request: Request, target: Target | None) -> Response | None:
+        if not self._context.feed.loaded and not request.path.startswith(ALWAYS):
+            raise _starting()
         user, asked = await self._permitted(request, target)
         ticket = await self._security.fairness.enter(asked, self._width(target))
         request.answer_headers.update(ticket.headers)
@@ -224,6 +228,13 @@ def _finished(request: Request, response: Response) -> Response:
     if request.warnings:
         headers["Warning"] = ", ".join(f'299 - "{_quoted(w)}"' for w in request.warnings)
     return dataclasses.replace(response, headers=headers)
+
+
+def _starting() -> status.ApiError:
+    """Neither rights nor objects are known yet: nothing that is said now would be true."""
+    error = status.service_unavailable("the server is starting")
+    error.status["details"] = {"retryAfterSeconds": errors.RETRY_AFTER_S}
+    return error
 
 
 def _leave_with_stream(request: Request, ticket: Ticket) -> None:

@@ -21,6 +21,8 @@ from raftstore.types import ALL_FROM, Event, KeyValue, Store
 log = logging.getLogger(__name__)
 
 PAGE_KEYS = 1000
+HISTORY_REVISIONS = 4096
+"""A server that starts begins so far back, so that watches of other servers can go on at it."""
 WAIT_S = 3.0
 """How long a read may wait for its revision, as in upstream's cacher."""
 RETRY_S = (0.05, 2.0)
@@ -63,6 +65,9 @@ class Feed:
         self._loading: dict[str, list[Event]] = {}
         self._loaded: dict[str, int] = {}
         self.revision = 0
+        self._newest = 0
+        self.loaded = False
+        """Whether the caches have ever been filled."""
         self.ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -134,7 +139,12 @@ class Feed:
             delay_s = min(delay_s * 2, RETRY_S[1])
 
     async def _load(self) -> None:
-        revision, found = await self._read_all()
+        """Begin with a state of the past: what happened since then is followed as it happened.
+
+        The caches are ready once they have come to the revision that was the newest at first.
+        """
+        self._newest = (await self._store.range(b"\0", count_only=True)).revision
+        revision, found = await self._read_past(max(self._newest - HISTORY_REVISIONS, 1))
         self._loading.clear()
         self._loaded.clear()
         groups: dict[str, list[Stored]] = {prefix: [] for prefix in self._caches}
@@ -145,12 +155,25 @@ class Feed:
                 groups[prefix].append((key, kv.value, kv.mod_revision))
         for prefix, cache in self._caches.items():
             cache.replace(groups[prefix], revision)
-        self.ready.set()
+        self.revision = revision
         self._advance(revision)
 
-    async def _read_all(self, prefix: str = keys.ROOT) -> tuple[int, list[KeyValue]]:
+    async def _read_past(self, revision: int) -> tuple[int, list[KeyValue]]:
+        """Everything as of a revision, or as soon after it as the store still knows."""
+        try:
+            return await self._read_all(revision=revision)
+        except Compacted as error:
+            oldest = error.compact_revision
+        try:
+            return await self._read_all(revision=oldest)
+        except Compacted:  # again, just now
+            return await self._read_all()
+
+    async def _read_all(
+        self, prefix: str = keys.ROOT, revision: int = 0
+    ) -> tuple[int, list[KeyValue]]:
         found: list[KeyValue] = []
-        start, end, revision = prefix.encode(), keys.prefix_end(prefix), 0
+        start, end = prefix.encode(), keys.prefix_end(prefix)
         while True:
             page = await self._store.range(start, end, revision=revision, limit=PAGE_KEYS)
             revision = revision or page.revision
@@ -201,6 +224,9 @@ class Feed:
 
     def _advance(self, revision: int) -> None:
         self.revision = max(revision, self.revision)
+        if self.revision >= self._newest and not self.ready.is_set():
+            self.loaded = True
+            self.ready.set()
         for wanted, future in self._waiting:
             if wanted <= self.revision and not future.done():
                 future.set_result(None)
