@@ -72,6 +72,10 @@ class Pool:
 
     def close(self) -> None:
         self._closed = True
+        self.drop()
+
+    def drop(self) -> None:
+        """End every connection; what goes on there fails."""
         for connection in [*self._used, *(item for item, _ in self._idle)]:
             connection.close()
         self._idle.clear()

@@ -235,8 +235,11 @@ class Client:
         raise _error_of(response.status, response.body)
 
     def _throttled_s(self, response: Response) -> float | None:
-        """How long an overloaded server asks us to wait; it has not carried the request out."""
-        if response.status != 429 or "retry-after" not in response.headers:
+        """How long a server asks us to wait that has not carried the request out.
+
+        It is overloaded (429), or starting, or has no store at the moment (503).
+        """
+        if response.status not in (429, 503) or "retry-after" not in response.headers:
             return None
         with contextlib.suppress(ValueError):
             return min(float(response.headers["retry-after"]), self.max_retry_after_s)

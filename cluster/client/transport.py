@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,18 @@ from typing import TypeVar
 
 from actors.seams import Seams
 from cluster.client.connection import Connection, ConnectionLost
-from cluster.client.errors import Closed, UnknownOutcome, Unreachable
+from cluster.client.errors import ClientError, Closed, UnknownOutcome, Unreachable
 from cluster.client.pool import Pool, Server
 from cluster.client.timeouts import timeout
 
-T = TypeVar("T")
+T = TypeVar("T", "Response", "Stream")
+
+SILENT_S = 5.0
+"""A read that gets no answer for so long is tried at another server, if there is one."""
+PROBE = "/livez"
+PROBE_S = 2.0
+NOT_CARRIED_OUT = 408
+"""The server closes the connection, and has not looked at what came last (RFC 9110, 15.5.9)."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,11 @@ class _Endpoint:
         server = Server.parse(url)
         self.requests = Pool(server, seams, tls, limit=32)
         self.streams = Pool(server, seams, tls, limit=512)
+        self.probing: asyncio.Task[None] | None = None
 
     def close(self) -> None:
+        if self.probing is not None:
+            self.probing.cancel()
         self.requests.close()
         self.streams.close()
 
@@ -109,8 +120,8 @@ class Transport:
     async def request(self, request: Request, timeout_s: float) -> Response:
         """The whole answer. Raises Unreachable (not sent) or UnknownOutcome (sent)."""
 
-        async def attempt(endpoint: _Endpoint) -> Response:
-            stream = await self._exchange(endpoint.requests, request, timeout_s)
+        async def attempt(endpoint: _Endpoint, head_s: float) -> Response:
+            stream = await self._exchange(endpoint, endpoint.requests, request, head_s)
             try:
                 async with timeout(self._seams.clock, timeout_s):
                     return Response(stream.status, stream.headers, await stream.read())
@@ -119,15 +130,15 @@ class Transport:
             finally:
                 stream.close()
 
-        return await self._with_failover(attempt, request.idempotent)
+        return await self._with_failover(attempt, request.idempotent, timeout_s)
 
     async def stream(self, request: Request, timeout_s: float) -> Stream:
         """The answer's head within `timeout_s`; its body without a limit of time."""
 
-        async def attempt(endpoint: _Endpoint) -> Stream:
-            return await self._exchange(endpoint.streams, request, timeout_s)
+        async def attempt(endpoint: _Endpoint, head_s: float) -> Stream:
+            return await self._exchange(endpoint, endpoint.streams, request, head_s)
 
-        return await self._with_failover(attempt, request.idempotent)
+        return await self._with_failover(attempt, request.idempotent, timeout_s)
 
     async def close(self) -> None:
         self._closed = True
@@ -135,19 +146,29 @@ class Transport:
             endpoint.close()
 
     async def _with_failover(
-        self, attempt: Callable[[_Endpoint], Awaitable[T]], idempotent: bool
+        self,
+        attempt: Callable[[_Endpoint, float], Awaitable[T]],
+        idempotent: bool,
+        timeout_s: float,
     ) -> T:
         """Twice with a single server, since a kept connection may have gone stale unnoticed."""
         failure: Exception = Closed("the client is closed")
-        for _ in range(max(2, len(self._endpoints))):
+        refusal: T | None = None
+        attempts = max(2, len(self._endpoints))
+        for number in range(attempts):
             if self._closed:
                 raise Closed("the client is closed")
             position = self._current
             answered = False
             try:
-                result = await attempt(self._endpoints[position])
-                answered = True
-                return result
+                impatient = idempotent and number + 1 < attempts and len(self._endpoints) > 1
+                head_s = min(timeout_s, SILENT_S) if impatient else timeout_s
+                result = await attempt(self._endpoints[position], head_s)
+                _discard(refusal)
+                if not _elsewhere(result) or len(self._endpoints) == 1:
+                    answered = True
+                    return result
+                refusal = result
             except Unreachable as error:
                 failure = error
             except UnknownOutcome as error:
@@ -158,9 +179,13 @@ class Transport:
                 # Also on cancellation: who gives up on a silent server should not meet it again.
                 if not answered and self._current == position:
                     self._current = (position + 1) % len(self._endpoints)
+        if refusal is not None:
+            return refusal
         raise failure
 
-    async def _exchange(self, pool: Pool, request: Request, timeout_s: float) -> Stream:
+    async def _exchange(
+        self, endpoint: _Endpoint, pool: Pool, request: Request, timeout_s: float
+    ) -> Stream:
         sent = False
         connection: Connection | None = None
         data = request.encode(pool.server)
@@ -170,13 +195,45 @@ class Transport:
                 connection.send(data)
                 sent = True
                 status, headers = await connection.head()
+            if status == NOT_CARRIED_OUT:
+                sent = False
+                raise ConnectionLost("the server closes the connection")
             return Stream(status, headers, connection, pool)
         except BaseException as error:
             if connection is not None:
                 connection.close()
                 pool.release(connection)
+            if isinstance(error, TimeoutError):
+                self._suspect(endpoint)
             if isinstance(error, TimeoutError | ConnectionLost):
                 kind = UnknownOutcome if sent else Unreachable
                 reason = str(error) or f"no answer in {timeout_s} s"
                 raise kind(f"{pool.server.url}: {reason}") from error
             raise
+
+    # ---- servers that have gone silent
+
+    def _suspect(self, endpoint: _Endpoint) -> None:
+        """A frozen server ends nothing: who follows it would wait for long."""
+        if endpoint.probing is None and len(self._endpoints) > 1 and not self._closed:
+            endpoint.probing = asyncio.get_running_loop().create_task(self._probe(endpoint))
+
+    async def _probe(self, endpoint: _Endpoint) -> None:
+        probe = Request("GET", PROBE, {"User-Agent": "raykube"})
+        try:
+            stream = await self._exchange(endpoint, endpoint.requests, probe, PROBE_S)
+            stream.close()
+        except ClientError:
+            endpoint.streams.drop()
+        finally:
+            endpoint.probing = None
+
+
+def _discard(answer: Response | Stream | None) -> None:
+    if isinstance(answer, Stream):
+        answer.close()
+
+
+def _elsewhere(answer: Response | Stream) -> bool:
+    """Whether another server may do better: this one has done nothing and asks to come again."""
+    return answer.status == 503 and "retry-after" in answer.headers

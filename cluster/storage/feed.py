@@ -144,7 +144,8 @@ class Feed:
         The caches are ready once they have come to the revision that was the newest at first.
         """
         self._newest = (await self._store.range(b"\0", count_only=True)).revision
-        revision, found = await self._read_past(max(self._newest - HISTORY_REVISIONS, 1))
+        past = 0 if self.loaded else HISTORY_REVISIONS
+        revision, found = await self._read_past(max(self._newest - past, 1))
         self._loading.clear()
         self._loaded.clear()
         groups: dict[str, list[Stored]] = {prefix: [] for prefix in self._caches}

@@ -21,6 +21,7 @@ TIMEOUT_S = (1800.0, 3600.0)
 """A watch without timeoutSeconds ends at a random time between, so that clients spread."""
 BOOKMARK_S = 60.0
 BOOKMARK_BEFORE_END_S = 2.0
+DRAINED_WITHIN_S = 1.5
 INITIAL_BATCH = 256
 STUCK_S = 5.0
 
@@ -166,7 +167,7 @@ class _Session:
         loop = asyncio.get_running_loop()
         ends = [
             loop.create_task(self._ended.wait()),
-            loop.create_task(self._call.context.draining.wait()),
+            loop.create_task(self._drained()),
         ]
         try:
             while (left_s := end_s - clock.now()) > 0:
@@ -181,6 +182,12 @@ class _Session:
         finally:
             for task in ends:
                 task.cancel()
+
+    async def _drained(self) -> None:
+        """The server is about to stop: watches end in turn, not to begin elsewhere all at once."""
+        context = self._call.context
+        await context.draining.wait()
+        await context.seams.clock.sleep(context.seams.randomness.uniform(0, DRAINED_WITHIN_S))
 
     def _timeout_s(self) -> float:
         asked_s = parameters.number(self._call, "timeoutSeconds")

@@ -37,6 +37,7 @@ class Limits:
     header_timeout_s: float = 32.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 180.0
+    ending_idle_s: float = 1.0
     buffer_bytes: int = 256 * 1024
 
 
@@ -70,6 +71,8 @@ class HttpConnection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         self._stopping = False
+        self._ending = False
+        self._told_to_close = False
         self._start_message()
 
     # -- transport ---------------------------------------------------------------------------
@@ -122,6 +125,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._start_message()
+        self._in_message = True
         self._arm(self._limits.header_timeout_s)
 
     def on_url(self, url: bytes) -> None:
@@ -149,7 +153,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._disarm()
-        self._in_body = False
+        self._in_body = self._in_message = False
         self._unparsed_bytes = 0
         keep_alive = bool(self._parser.should_keep_alive()) and "upgrade" not in self._headers
         self._queue.append((self._request(), keep_alive))
@@ -166,7 +170,7 @@ class HttpConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._unparsed_bytes = 0
-        self._in_body = False
+        self._in_body = self._in_message = False
 
     def _request(self) -> Request:
         raw_path, _, raw_query = self._url.decode("latin-1").partition("?")
@@ -188,17 +192,20 @@ class HttpConnection(asyncio.Protocol):
                 request, keep_alive = self._queue.popleft()
                 self._resume_reading()
                 await self._answer(request, keep_alive)
-                if not keep_alive or self._stopping:
+                if self._told_to_close or not keep_alive or self._stopping:
                     self._transport.close()
                     return
         finally:
             self._task = None
-        if not self.closed.done() and not self._in_message:
-            self._arm(self._limits.idle_timeout_s)
+        if not self.closed.done():
+            self._await_request()
 
-    @property
-    def _in_message(self) -> bool:
-        return self._in_body or self._unparsed_bytes > 0
+    def _await_request(self) -> None:
+        limits = self._limits
+        if self._in_message:
+            self._arm(limits.body_timeout_s if self._in_body else limits.header_timeout_s)
+        else:
+            self._arm(limits.ending_idle_s if self._ending else limits.idle_timeout_s)
 
     async def _answer(self, request: Request, keep_alive: bool) -> None:
         self._stream = None
@@ -220,8 +227,9 @@ class HttpConnection(asyncio.Protocol):
         if response.status != 304:
             headers["Content-Type"] = response.content_type
         headers["Content-Length"] = str(len(response.body))
-        if not keep_alive:
+        if not keep_alive or self._ending:
             headers["Connection"] = "close"
+            self._told_to_close = True
         head = encode_head(response.status, headers)
         body = b"" if head_only else response.body
         if len(body) < 65536:
@@ -233,6 +241,9 @@ class HttpConnection(asyncio.Protocol):
         self._stream = ChunkedStream(self, self._transport)
         if not self.closed.done():
             sent = {**headers, "Transfer-Encoding": "chunked"}
+            if self._ending:
+                sent["Connection"] = "close"
+                self._told_to_close = True
             self._transport.write(encode_head(status, sent))
         return self._stream
 
@@ -281,11 +292,20 @@ class HttpConnection(asyncio.Protocol):
 
     # -- ends --------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """Finish the answer in progress, take no more requests, then close."""
-        self._stop_reading()
-        if self._task is None:
-            self._transport.close()
+    @property
+    def streaming(self) -> bool:
+        """Whether it is busy with an answer that has no end of its own."""
+        return self._task is not None and self._stream is not None
+
+    def end_soon(self) -> None:
+        """The next answer says that it is the last. Who asks nothing is sent elsewhere.
+
+        Closing at once would meet requests on their way: their senders could not know whether
+        they were carried out.
+        """
+        self._ending = True
+        if self._task is None and not self._in_message:
+            self._arm(self._limits.ending_idle_s)
 
     def abort(self) -> None:
         """Drop the connection and what it was doing."""
@@ -320,8 +340,9 @@ class HttpConnection(asyncio.Protocol):
             self._timer = None
 
     def _timed_out(self) -> None:
+        """408 says that nothing was carried out, should a request be on its way just now."""
         if self._task is None:
-            self._transport.close()
+            self._refuse(_Refused(408, "no request came in time"))
 
 
 class ChunkedStream:

@@ -12,6 +12,9 @@ from cluster.apiserver.http.messages import Handler
 
 BIND_ATTEMPTS = 50
 BIND_RETRY_S = 0.1
+STREAMS_S = 3.0
+"""What watches need to end one after the other; other streams are cut off then."""
+ANSWERS_S = 12.0
 
 
 class HttpListener:
@@ -45,17 +48,25 @@ class HttpListener:
                     raise
                 await self._seams.clock.sleep(BIND_RETRY_S)
 
-    async def stop(self, grace_s: float = 1.0) -> None:
-        """Stop accepting, let answers finish for `grace_s`, then drop what is left."""
+    async def stop(self) -> None:
+        """Stop accepting; let answers finish within ANSWERS_S, and streams within STREAMS_S."""
         if self._listener is not None:
             await self._listener.close()
         for connection in list(self._connections):
-            connection.stop()
-        ends = [c.closed for c in self._connections]
-        if ends:
-            await asyncio.wait(ends, timeout=grace_s)
+            connection.end_soon()
+        await self._ended(STREAMS_S)
+        for connection in list(self._connections):
+            if connection.streaming:
+                connection.abort()
+        await self._ended(ANSWERS_S - STREAMS_S)
         for connection in list(self._connections):
             connection.abort()
+
+    async def _ended(self, timeout_s: float) -> None:
+        """Until there is no connection any more, or time is up."""
+        ends = [c.closed for c in self._connections]
+        if ends:
+            await asyncio.wait(ends, timeout=timeout_s)
 
     def _connection(self) -> HttpConnection:
         return HttpConnection(

@@ -33,9 +33,7 @@ def main() -> int:
         campaign, usual = CAMPAIGNS[name]
         with tempfile.TemporaryDirectory(prefix="rk-chaos-") as folder:
             began_s, seed = time.monotonic(), f"{options.seed}/{name}"
-            playing = campaign(
-                pathlib.Path(folder), seed, options.times or usual, options.members
-            )
+            playing = campaign(pathlib.Path(folder), seed, options.times or usual, options.members)
             figure = asyncio.run(playing)
         violations = figure.pop("violations")
         figure |= {"seed": options.seed, "took_s": round(time.monotonic() - began_s)}

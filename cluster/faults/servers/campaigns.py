@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import pathlib
-import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 from actors.seams import system_seams
 from actors.seams.randomness import Randomness, seeded_randomness
 from cluster.client import Client
 from cluster.faults.servers import checker
-from cluster.faults.servers.history import WRITES, Call, Write
+from cluster.faults.servers.history import WRITES, Call, Watched, Write
 from cluster.faults.servers.load import NAMES, NAMESPACE, Load
 from cluster.faults.servers.processes import ServerProcesses
 from cluster.machinery.status import ApiError
@@ -44,7 +44,7 @@ class Scene:
     def _any_server(self) -> Client:
         return self.servers.client(self._user, timeout_s=CALL_TIMEOUT_S)
 
-    async def play(self, faults: Callable[[Scene], Awaitable[None]]) -> list[str]:
+    async def play(self, faults: Callable[[Scene], Coroutine[Any, Any, None]]) -> list[str]:
         """What is wrong, in words. Raises TimeoutError if the servers do not recover."""
         try:
             await self._begin()
@@ -90,8 +90,14 @@ class Scene:
         """Until every watcher has seen all that was acknowledged by now."""
         goal = max(call.revision for call in self.load.calls if call.outcome == "ok")
         async with asyncio.timeout(SETTLE_S):
-            while any(watched.reached < goal for watched in self.load.watched):
-                await asyncio.sleep(0.05)
+            for watched in self.load.watched:
+                await self._reached(watched, goal)
+
+    async def _reached(self, watched: Watched, goal: int) -> None:
+        while True:
+            if watched.reached >= goal:
+                return
+            await asyncio.sleep(0.05)
 
     async def _stop_load(self) -> None:
         for task in self._tasks:
@@ -185,7 +191,7 @@ def _took_s(call: Call) -> float:
 def _longest_gap_s(calls: list[Call]) -> float:
     """Between answers, of all clients together."""
     moments = sorted(call.returned_s for call in calls if call.outcome in ("ok", "refused"))
-    return max((b - a for a, b in zip(moments, moments[1:], strict=False)), default=0.0)
+    return max((b - a for a, b in pairwise(moments)), default=0.0)
 
 
 # ---- the campaigns

@@ -79,8 +79,7 @@ class Load:
 
     async def _read(self, client: Client, name: str) -> Object | None:
         call = Call("get", name, time.monotonic())
-        found = await self._note(call, lambda: client.get(RESOURCE, name, NAMESPACE))
-        return found
+        return await self._note(call, lambda: client.get(RESOURCE, name, NAMESPACE))
 
     async def _send(self, client: Client, call: Call, current: Object | None) -> Object:
         name, data = call.name, {"value": call.value}

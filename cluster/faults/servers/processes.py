@@ -25,7 +25,7 @@ POLL_S = 0.02
 
 
 class ServerProcesses:
-    """`servers` API servers named a0, a1, ..; addresses and certificates outlive their processes."""
+    """`servers` API servers named a0, a1, ..; their addresses and certificates stay."""
 
     def __init__(
         self, folder: pathlib.Path, servers: int = 3, members: int = 3, **settings: Any
@@ -80,15 +80,18 @@ class ServerProcesses:
 
     def start(self, *names: str) -> None:
         for name in names or self.names:
-            command = [sys.executable, "-m", "cluster.apiserver.process"]
             with (self._folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    [*command, f"{self._folder}/{name}.json"],
+                    self._command(name),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
                 )
+
+    def _command(self, name: str) -> list[str]:
+        module = "cluster.apiserver.process"
+        return [sys.executable, "-m", module, f"{self._folder}/{name}.json"]
 
     async def ready(self, *names: str) -> float:
         """Until /readyz of these answers 200; how long that took. Raises TimeoutError."""
@@ -129,10 +132,9 @@ class ServerProcesses:
         process.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_S):
-                while process.poll() is None:
-                    await asyncio.sleep(POLL_S)
+                await asyncio.to_thread(process.wait)
         except TimeoutError:
-            process.kill()
+            process.kill()  # which also ends the thread that waits
             raise
         if process.returncode:
             raise RuntimeError(f"{name} ended with status {process.returncode}: {self.logs(name)}")

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from actors.seams import system_seams
-from cluster.client import Client, ClientConfig, UnknownOutcome, Unreachable
+from cluster.client import Client, ClientConfig, UnknownOutcome, Unreachable, transport
 from cluster.machinery.status import ApiError
 
 
@@ -185,3 +185,91 @@ users: [{name: u, user: {client-certificate-data: LS0tLS1CRUdJTg==, client-key: 
     assert (config.cert, config.key, config.token) == ("-----BEGIN", "/k", "t")
     with pytest.raises(ValueError, match="nowhere"):
         ClientConfig.from_kubeconfig(str(path), "nowhere")
+
+
+def test_a_server_that_is_starting_is_passed_over(http_server, http_answer):
+    async def starting(method, path, query, headers, body, writer):
+        http_answer(writer, 503, {}, "Retry-After: 1\r\n")
+
+    async def sound(method, path, query, headers, body, writer):
+        http_answer(writer, 201, {"made": True})
+
+    async def run():
+        async with http_server(starting) as first, http_server(sound) as second:
+            for _ in range(8):
+                client = Client(ClientConfig((first.url, second.url)), system_seams())
+                made = await client.create("pods", {"metadata": {"name": "a"}}, "ns")
+                assert made == {"made": True}
+                await client.close()
+            assert first.requests > 0
+
+    asyncio.run(run())
+
+
+def test_what_came_too_late_on_a_connection_is_sent_again_whatever_it_is(with_server, http_answer):
+    async def handler(method, path, query, headers, body, writer):
+        seen.append(method)
+        if len(seen) == 1:
+            http_answer(writer, 408, b"", "Connection: close\r\n")
+        else:
+            http_answer(writer, 201, {"made": True})
+
+    async def test(http, client):
+        made = await client.create("pods", {"metadata": {"name": "a"}}, "ns")
+        assert made == {"made": True}
+        assert (http.connections, seen) == (2, ["POST", "POST"])
+
+    seen: list[str] = []
+    with_server(handler, test)
+
+
+def test_a_read_does_not_wait_long_for_a_silent_server(http_server, http_answer, monkeypatch):
+    async def frozen(method, path, query, headers, body, writer):
+        await asyncio.sleep(60)
+
+    async def sound(method, path, query, headers, body, writer):
+        http_answer(writer, 200, {"sound": True})
+
+    async def run():
+        async with http_server(frozen) as first, http_server(sound) as second:
+            for _ in range(8):
+                client = Client(ClientConfig((first.url, second.url)), system_seams())
+                assert await client.get("pods", "a", "ns") == {"sound": True}
+                await client.close()
+            assert first.requests > 0
+
+    monkeypatch.setattr(transport, "SILENT_S", 0.05)
+    asyncio.run(run())
+
+
+def test_streams_from_a_server_that_went_silent_are_ended(http_server, http_answer, monkeypatch):
+    """A frozen server would never end them: who follows it goes on elsewhere."""
+    silent = asyncio.Event()
+
+    async def freezing(method, path, query, headers, body, writer):
+        if path == "/stream":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+        else:
+            silent.set()
+            await asyncio.sleep(60)
+
+    async def sound(method, path, query, headers, body, writer):
+        http_answer(writer, 200, {})
+
+    async def run():
+        async with http_server(freezing) as first, http_server(sound) as second:
+            client = Client(ClientConfig((first.url, second.url)), system_seams())
+            client._transport._current = 0
+            stream = await client.stream("GET", "/stream")
+            chunks = stream.chunks()
+            assert await anext(chunks) == b"hi"
+            await client.get("pods", "a", "ns")
+            assert silent.is_set()
+            with pytest.raises(UnknownOutcome):
+                await anext(chunks)
+            stream.close()
+            await client.close()
+
+    monkeypatch.setattr(transport, "SILENT_S", 0.05)
+    monkeypatch.setattr(transport, "PROBE_S", 0.05)
+    asyncio.run(run())

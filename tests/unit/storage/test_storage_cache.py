@@ -227,6 +227,7 @@ def test_several_readers_share_one_question_to_the_store() -> None:
     async def main() -> None:
         store = Counting()
         async with running(store) as storage:
+            store.asked = 0
             await asyncio.gather(*(storage.feed.fresh() for _ in range(100)))
             assert store.asked <= 2  # the one in flight is too old for those that came after
 
