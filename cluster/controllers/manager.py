@@ -12,6 +12,7 @@ from actors.component import Config
 from actors.seams import Seams
 from cluster.client import Client, ClientConfig, Elected
 from cluster.controllers.accounts import Accounts
+from cluster.controllers.admission_policy_status import AdmissionPolicyStatus
 from cluster.controllers.certificates import (
     CertificateApprover,
     CertificateCleaner,
@@ -46,6 +47,7 @@ from cluster.controllers.ttl_after_finished import TtlAfterFinishedController
 from cluster.controllers.volume_protection import ClaimProtection, VolumeProtection
 
 CONTROLLERS: tuple[type[Controller], ...] = (
+    AdmissionPolicyStatus,
     CertificateApprover,
     CertificateCleaner,
     CertificateSigner,

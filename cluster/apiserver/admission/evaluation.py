@@ -19,8 +19,7 @@ from cluster.machinery.cel import (
     Program,
     types,
 )
-from cluster.machinery.cel.functions import declare, traverse
-from cluster.machinery.cel.library import KUBERNETES
+from cluster.machinery.cel.admission import ADMISSION, USUAL
 from cluster.machinery.cel.library import authorizer as asking
 from cluster.machinery.cel.program import Lazy, State
 from cluster.machinery.cel.types import Type
@@ -35,15 +34,6 @@ CONDITIONS_BUDGET = 2_500_000.0
 """Of all the match conditions of one webhook or policy."""
 MAX_QUESTIONS = 32
 """How many different ones an expression may ask of the authorizer: its cost allows fewer."""
-
-_N = "kubernetes.authorization."
-USUAL: Mapping[str, Type] = {
-    "object": types.DYN,
-    "oldObject": types.DYN,
-    "request": types.DYN,
-    "authorizer": Type(f"{_N}Authorizer"),
-    "authorizer.requestResource": Type(f"{_N}ResourceCheck"),
-}
 
 
 @dataclass(frozen=True)
@@ -71,16 +61,6 @@ def compiled(
         shown = " or ".join(str(each) for each in wanted)
         return Expression(source, None, f"must evaluate to {shown}")
     return Expression(source, program)
-
-
-def _escape_key(text: str) -> str:
-    return text.replace("~", "~0").replace("/", "~1")
-
-
-ADMISSION = KUBERNETES.extended(
-    [declare("jsonpatch.escapeKey(string): string", _escape_key, traverse())]
-)
-"""What expressions in admission may call: the keys of JSON pointers have to be escaped."""
 
 
 class _Shared(Lazy):

@@ -22,6 +22,7 @@ from cluster.apiserver.authz.attributes import Authorizer
 from cluster.machinery import apply, status
 from cluster.machinery.apply import Writer
 from cluster.machinery.cel import CelError, Meter, types
+from cluster.machinery.cel.admission import IN_POLICIES
 from cluster.machinery.cel.types import Type
 from cluster.machinery.errors import MachineryError
 from cluster.machinery.kinds import Kind
@@ -93,7 +94,7 @@ def policy(obj: Object) -> Policy:
         obj["metadata"]["name"],
         spec,
         matching.matcher(match, "resourceRules", "excludeResourceRules"),
-        evaluation.conditions(spec, policies.IN_POLICIES),
+        evaluation.conditions(spec, IN_POLICIES),
         variables,
         [_mutation(each, known) for each in spec.get("mutations") or ()],
     )

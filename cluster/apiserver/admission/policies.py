@@ -14,6 +14,7 @@ from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.context import Kept
 from cluster.machinery import selectors
 from cluster.machinery.cel import types
+from cluster.machinery.cel.admission import IN_POLICIES
 from cluster.machinery.cel.types import Type
 from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import BadRequest
@@ -21,7 +22,6 @@ from cluster.machinery.status import ApiError
 from cluster.storage import keys
 
 Object = dict[str, Any]
-IN_POLICIES: Mapping[str, Type] = {"params": types.DYN, "namespaceObject": types.DYN}
 EVERYTHING = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
 TEXT, TEXT_OR_NULL = (types.STRING,), (types.STRING, types.NULL)
 

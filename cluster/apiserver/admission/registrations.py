@@ -8,6 +8,7 @@ from typing import Any
 from cluster.apiserver.admission import evaluation, matching, mutating_policies, policies
 from cluster.apiserver.admission.chain import Review
 from cluster.machinery import status
+from cluster.machinery.cel.admission import IN_POLICIES
 from cluster.machinery.codec import json_codec
 
 Object = dict[str, Any]
@@ -27,7 +28,7 @@ def _wrong(plural: str, new: Object, old: Object) -> Iterator[status.Cause]:
     if plural == "validatingadmissionpolicies" and new.get("spec") != old.get("spec"):
         yield from _wrong_policy(new)
     if plural == "mutatingadmissionpolicies" and new.get("spec") != old.get("spec"):
-        yield from _wrong_conditions(new.get("spec") or {}, "spec", policies.IN_POLICIES)
+        yield from _wrong_conditions(new.get("spec") or {}, "spec", IN_POLICIES)
         for path, expression in mutating_policies.wrong(new):
             yield from _cause(expression, path)
     if plural.endswith("webhookconfigurations"):
@@ -43,7 +44,7 @@ def _wrong_conditions(raw: Any, path: str, more: Any = None) -> Iterator[status.
 
 def _wrong_policy(new: Object) -> Iterator[status.Cause]:
     policy = policies.policy(new)
-    yield from _wrong_conditions(policy.raw, "spec", policies.IN_POLICIES)
+    yield from _wrong_conditions(policy.raw, "spec", IN_POLICIES)
     for at, (_, expression) in enumerate(policy.variables):
         yield from _cause(expression, f"spec.variables[{at}].expression")
     for at, each in enumerate(policy.validations):
