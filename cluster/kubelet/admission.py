@@ -45,18 +45,21 @@ def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return total
 
 
+def used_by(pods: Iterable[Object]) -> dict[str, int]:
+    """What these pods take of a node, the number of them too."""
+    pods = list(pods)
+    return _sum([*map(requests, pods), {"pods": len(pods)}])
+
+
 def refusal(
-    pod: Object, others: Iterable[Object], labels: Mapping[str, str], allocatable: Mapping[str, str]
+    pod: Object, used: Mapping[str, int], labels: Mapping[str, str], capacity: Mapping[str, int]
 ) -> tuple[str, str] | None:
-    """(reason, message) if the pod cannot run beside `others`; None if it can."""
+    """(reason, message) if the pod cannot run beside what is `used`; None if it can."""
     selector = pod["spec"].get("nodeSelector") or {}
     if any(labels.get(key) != value for key, value in selector.items()):
         what = "node(s) didn't match Pod's node affinity/selector"
         return "NodeAffinity", f"Predicate NodeAffinity failed: {what}"
-    others = list(others)
-    capacity, used = amounts(allocatable), _sum(requests(other) for other in others)
     wanted = requests(pod) | {"pods": 1}
-    used["pods"] = len(others)
     for name, amount in sorted(wanted.items()):
         if amount and used.get(name, 0) + amount > capacity.get(name, 0):
             message = (

@@ -182,8 +182,8 @@ class Kubelet:
         is_new = not self._runtime.containers(uid)
         if is_new and not pod_worker.is_terminal(pod) and uid not in self._rejected:
             others = [r.pod for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
-            allocatable = self._node.allocatable
-            refusal = admission.refusal(pod, others, self._labels, allocatable)
+            used, capacity = admission.used_by(others), admission.amounts(self._node.allocatable)
+            refusal = admission.refusal(pod, used, self._labels, capacity)
             if refusal is not None:
                 self._rejected[uid] = refusal
         if uid in self._rejected and not pod["metadata"].get("deletionTimestamp"):

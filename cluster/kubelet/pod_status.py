@@ -23,7 +23,8 @@ from cluster.kubelet.pod_worker import (
 from cluster.kubelet.runtimes.base import Container
 from cluster.machinery import meta
 
-IMAGE_ID = "host://rootfs"
+IMAGE_IDS = {"process": "host://rootfs", "simulated": "simulated://image"}
+"""By runtime: what stands for the image."""
 
 
 def build(
@@ -105,16 +106,16 @@ def _container_status(
     is_init_step = container in init_containers(pod) and not is_sidecar(container)
     status: Object = {
         "name": name,
-        "state": {"waiting": waiting} if waiting else _state(last),
-        "lastState": _state(previous) if previous else {},
+        "state": {"waiting": waiting} if waiting else _state(last, observed.runtime),
+        "lastState": _state(previous, observed.runtime) if previous else {},
         "ready": _is_done_step(last) if is_init_step else is_ready(container, observed),
         "restartCount": last.attempt if last else 0,
         "image": container.get("image", ""),
-        "imageID": IMAGE_ID if last else "",
+        "imageID": IMAGE_IDS[observed.runtime] if last else "",
         "started": observed.is_started(name),
     }
     if last:
-        status["containerID"] = f"process://{last.container_id}"
+        status["containerID"] = f"{observed.runtime}://{last.container_id}"
     return status
 
 
@@ -157,7 +158,7 @@ def _crash_loop(pod: Object, observed: Observed, name: str) -> Mapping[str, str]
     return {"reason": "CrashLoopBackOff", "message": message}
 
 
-def _state(container: Container | None) -> Object:
+def _state(container: Container | None, runtime: str) -> Object:
     if container is None:
         return {}
     started = meta.format_time(container.started_at_s)
@@ -168,7 +169,7 @@ def _state(container: Container | None) -> Object:
         "reason": container.reason,
         "startedAt": started,
         "finishedAt": meta.format_time(container.finished_at_s),
-        "containerID": f"process://{container.container_id}",
+        "containerID": f"{runtime}://{container.container_id}",
     }
     if container.signal:
         ended["signal"] = container.signal

@@ -42,13 +42,15 @@ class StartFailure:
 @dataclass(frozen=True)
 class Observed:
     """`containers`: all known attempts, oldest first. `health` is by container id, the others
-    by container name. A running container that `health` lacks has not been started fully yet."""
+    by container name. A running container that `health` lacks has not been started fully yet.
+    `runtime` is the name of whatever runs them."""
 
     containers: Sequence[Container] = ()
     health: Mapping[str, Health] = field(default_factory=dict)
     failures: Mapping[str, StartFailure] = field(default_factory=dict)
     backoffs: Mapping[str, Backoff] = field(default_factory=dict)
     pod_ip: str = ""
+    runtime: str = "process"
 
     def latest(self, name: str) -> Container | None:
         return self.attempts(name)[-1] if self.attempts(name) else None

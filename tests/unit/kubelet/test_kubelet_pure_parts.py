@@ -228,13 +228,15 @@ def test_a_pod_is_refused_for_what_is_short_and_counted_with_its_largest_init_st
         spec = {"containers": [container(cpu)], "initContainers": [container(init)]}
         return {"spec": spec}
 
-    capacity = {"cpu": "2", "memory": "1Gi", "pods": "3"}
-    assert admission.refusal(asking("1"), [asking("1")], {}, capacity) is None
-    refusal = admission.refusal(asking("100m", init="1500m"), [asking("1")], {}, capacity)
+    capacity = admission.amounts({"cpu": "2", "memory": "1Gi", "pods": "3"})
+    assert admission.refusal(asking("1"), admission.used_by([asking("1")]), {}, capacity) is None
+    one = admission.used_by([asking("1")])
+    refusal = admission.refusal(asking("100m", init="1500m"), one, {}, capacity)
     assert refusal is not None
     assert refusal[0] == "OutOfcpu"
     assert "requested: 1500, used: 1000, capacity: 2000" in refusal[1]
-    full = admission.refusal(asking("0"), [asking("0")] * 3, {}, capacity)
+    three = admission.used_by([asking("0")] * 3)
+    full = admission.refusal(asking("0"), three, {}, capacity)
     assert full is not None
     assert full[0] == "OutOfpods"
 

@@ -1,0 +1,249 @@
+"""The pods of one fleet: follows those bound to its nodes and reports how their lives go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from actors.seams import Seams
+from cluster.client import Client, EventRecorder, Informer
+from cluster.kubelet import pod_status, pod_worker
+from cluster.kubelet.backoff import Limits
+from cluster.kubelet.simulated import adoption
+from cluster.kubelet.simulated.account import Account
+from cluster.kubelet.simulated.behaviour import Behaviour, Rule, StartError
+from cluster.kubelet.simulated.life import Life, advance
+from cluster.kubelet.simulated.parsing import BehaviourError, of_pod
+from cluster.kubelet.simulated.understood import Node, understood
+from cluster.kubelet.simulated.workers import Workers
+from cluster.machinery import meta
+from cluster.machinery.status import ApiError
+
+Object = dict[str, Any]
+Rules = Callable[[], tuple[Rule, ...]]
+
+CONCURRENT = 24
+
+
+@dataclass
+class Record:
+    """One pod. `told`: the status that the API was given last; `refusal`: why it may not run."""
+
+    uid: str
+    node: str
+    life: Life
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    refusal: tuple[str, str] | None = None
+    told: Object | None = None
+    deleted: bool = False
+
+
+class Pods:
+    """`rules` gives the behaviours for many pods, as they are now."""
+
+    def __init__(
+        self, client: Client, seams: Seams, nodes: Informer, host_ip: str, rules: Rules
+    ) -> None:
+        self._client = client
+        self._clock = seams.clock
+        self._nodes = nodes
+        self._host_ip = host_ip
+        self._rules = rules
+        self._limits = Limits()
+        self._accounts: dict[str, Account] = {}
+        self._records: dict[str, Record] = {}
+        self._events = EventRecorder(client, seams, "kubelet", "simulated")
+        self.informer = Informer(
+            client,
+            "pods",
+            field_selector="spec.nodeName!=",
+            indexers={"node": lambda pod: [_node_of(pod)]},
+        )
+        self._workers = Workers("pod", seams.clock, self._reconcile, CONCURRENT)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def start(self) -> None:
+        """Both informers have synced: pods that run already keep what they have."""
+        for node in self._nodes.list():
+            self._accounts[node["metadata"]["name"]] = Account(node)
+        for pod in self.informer.list():
+            self._hold(pod)
+        self._nodes.subscribe(self._node_changed)
+        self.informer.subscribe(self._pod_changed)
+        self._events.start()
+        self._workers.start()
+
+    async def stop(self) -> None:
+        await self._workers.stop()
+        await self._events.stop()
+        await self.informer.stop()
+
+    def look_again(self) -> None:
+        """Other rules hold."""
+        for key in self._records:
+            self._workers.add(key)
+
+    def find(self, namespace: str, name: str) -> tuple[Object, Record] | None:
+        key = f"{namespace}/{name}"
+        pod, record = self.informer.get(key), self._records.get(key)
+        return (pod, record) if pod is not None and record is not None else None
+
+    def objects(self) -> Iterable[Object]:
+        found = (self.informer.get(key) for key in self._records)
+        return (pod for pod in found if pod is not None)
+
+    def _hold(self, pod: Object) -> None:
+        account = self._accounts.get(_node_of(pod))
+        address = (pod.get("status") or {}).get("podIP")
+        if account is None or not address:
+            return
+        account.keep_address(pod["metadata"]["uid"], address)
+        if not pod_worker.is_terminal(pod):
+            account.hold(pod)
+
+    def _node_changed(self, kind: str, old: Object | None, new: Object | None) -> None:
+        name = (new or old or {})["metadata"]["name"]
+        if new is None:
+            self._accounts.pop(name, None)
+        elif name in self._accounts:
+            self._accounts[name].update(new)
+        else:
+            self._accounts[name] = Account(new)
+            for pod in self.informer.by_index("node", name):
+                self._hold(pod)
+        if old is None or new is None or _annotations(old) != _annotations(new):
+            for pod in self.informer.by_index("node", name):
+                self._workers.add(meta.key(pod))
+
+    def _pod_changed(self, kind: str, old: Object | None, new: Object | None) -> None:
+        pod = new or old or {}
+        if _node_of(pod) in self._accounts:
+            self._workers.add(meta.key(pod))
+
+    async def _reconcile(self, key: str) -> float | None:
+        pod, record = self.informer.get(key), self._records.get(key)
+        if record is not None and (pod is None or pod["metadata"]["uid"] != record.uid):
+            self._forget(key, record)
+            record = None
+        found = self._nodes.get(_node_of(pod)) if pod is not None else None
+        node = understood(found) if found is not None else None
+        if pod is None or node is None or not node.own.powered:
+            return None
+        if record is None:
+            record = self._records[key] = self._take(pod)
+        record.behaviour = self._behaviour(pod, node)
+        return await self._go_on(pod, record)
+
+    def _forget(self, key: str, record: Record) -> None:
+        del self._records[key]
+        if (account := self._accounts.get(record.node)) is not None:
+            account.release(record.uid)
+
+    def _take(self, pod: Object) -> Record:
+        """A pod that this process did not know: one that runs goes on, others are admitted."""
+        uid, node = pod["metadata"]["uid"], _node_of(pod)
+        account = self._accounts[node]
+        record = Record(uid, node, adoption.adopted(pod, self._clock.wall()))
+        if pod_worker.is_terminal(pod):
+            return record
+        record.refusal = account.admit(pod)
+        if record.refusal is not None:
+            self._warn(pod, *record.refusal)
+        elif not record.life.pod_ip:
+            shared = pod["spec"].get("hostNetwork")
+            address = self._host_ip if shared else account.address(uid)
+            record.life = replace(record.life, pod_ip=address)
+        return record
+
+    def _behaviour(self, pod: Object, node: Node) -> Behaviour:
+        """An annotation that says nothing keeps the pod's containers from being created."""
+        try:
+            return of_pod(pod, node.pods, self._rules())
+        except BehaviourError as error:
+            return Behaviour(fail_start=StartError("InvalidSimulation", str(error)))
+
+    def _warn(self, pod: Object, reason: str, message: str) -> None:
+        subject = {"kind": "Pod", "apiVersion": "v1"} | pod
+        self._events.event(subject, "Warning", reason, message)
+
+    async def _go_on(self, pod: Object, record: Record) -> float | None:
+        deleting = pod["metadata"].get("deletionTimestamp") is not None
+        now_s = self._clock.wall()
+        if record.deleted:
+            return None
+        if record.refusal is not None and not deleting:
+            if not pod_worker.is_terminal(pod):
+                await self._tell(pod, record, pod_status.rejected(pod, *record.refusal, now_s))
+            return None
+        step = advance(record.life, pod, record.behaviour, now_s, self._host_ip, self._limits)
+        record.life = step.life
+        if step.finished:
+            self._give_back(record)
+            if deleting:
+                await self._end(pod, record)
+                return None
+        await self._tell(pod, record, step.life.status)
+        return None if step.wake_at_s is None else max(0.0, step.wake_at_s - self._clock.wall())
+
+    def _give_back(self, record: Record) -> None:
+        if (account := self._accounts.get(record.node)) is not None:
+            account.give_back(record.uid)
+
+    async def _end(self, pod: Object, record: Record) -> None:
+        """How it ended is told only where somebody holds on to the pod to learn it."""
+        if pod["metadata"].get("finalizers"):
+            await self._tell(pod, record, record.life.status)
+        await self._delete(pod)
+        record.deleted = True
+
+    async def _tell(self, pod: Object, record: Record, status: Object) -> None:
+        if status == record.told or (record.told is None and adoption.is_told(pod, status)):
+            return
+        metadata = pod["metadata"]
+        try:
+            await self._client.patch(
+                "pods",
+                metadata["name"],
+                {"metadata": {"uid": record.uid}, "status": status},
+                metadata["namespace"],
+                kind="strategic",
+                subresource="status",
+            )
+        except ApiError as error:
+            if error.code != 404 and not (error.code == 409 and await self._is_gone(pod)):
+                raise
+        record.told = status
+
+    async def _is_gone(self, pod: Object) -> bool:
+        """Whether a conflict means that the name is another pod's now."""
+        metadata = pod["metadata"]
+        try:
+            found = await self._client.get("pods", metadata["name"], metadata["namespace"])
+        except ApiError as error:
+            return error.code == 404
+        return bool(found["metadata"]["uid"] != metadata["uid"])
+
+    async def _delete(self, pod: Object) -> None:
+        metadata = pod["metadata"]
+        try:
+            await self._client.delete(
+                "pods",
+                metadata["name"],
+                metadata["namespace"],
+                grace_period_s=0,
+                uid=metadata["uid"],
+            )
+        except ApiError as error:
+            if error.code not in (404, 409):
+                raise
+
+
+def _node_of(pod: Object) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _annotations(obj: Object) -> Object:
+    return obj["metadata"].get("annotations") or {}
