@@ -212,7 +212,7 @@ class Supervisor:
             self._publish(picture)
 
 
-STOP_ORDER = ("node", "scheduler", "controller-manager", "api-server", "store")
+STOP_ORDER = ("fleet", "node", "scheduler", "controller-manager", "api-server", "store")
 """Kinds in the order in which they stop: whoever writes stops before what it writes to."""
 
 

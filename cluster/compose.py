@@ -38,7 +38,7 @@ DOMAIN = "cluster.local"
 ISSUER = f"https://kubernetes.default.svc.{DOMAIN}"
 """Of service accounts' tokens."""
 CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 10250, 53
-ETCD_PORT = 12379
+ETCD_PORT, FLEET_PORT = 12379, 20250
 
 
 def ray_address(network: int) -> str:
@@ -57,6 +57,8 @@ class Shape:
     schedulers: int = 2
     controller_managers: int = 2
     nodes: int = 3
+    fleets: int = 0
+    """Actors that simulate nodes; the nodes themselves are made through the API."""
     etcd: bool = False
     """Whether members serve etcd's protocol too."""
     audit_policy: str = ""
@@ -107,6 +109,7 @@ class Layout:
     schedulers: tuple[Placed, ...]
     controller_managers: tuple[Placed, ...]
     nodes: tuple[Placed, ...]
+    fleets: tuple[Placed, ...]
 
     @property
     def api_urls(self) -> list[str]:
@@ -152,6 +155,7 @@ def layout(shape: Shape, machines: Sequence[Machine]) -> Layout:
         place("scheduler", shape.schedulers, 0, 50),
         place("controller-manager", shape.controller_managers, 0, 70),
         nodes,
+        place("fleet", shape.fleets, 0, 90),
     )
 
 
@@ -187,6 +191,7 @@ class _Wiring:
             *(self._manager(manager) for manager in placed.controller_managers),
             *(self._scheduler(scheduler) for scheduler in placed.schedulers),
             *(self._node(index, node) for index, node in enumerate(placed.nodes)),
+            *(self._fleet(fleet) for fleet in placed.fleets),
         )
 
     def _identity(
@@ -354,6 +359,23 @@ class _Wiring:
         ]
         files = kubelet_files + proxy_files + dns_files + server_files
         return self._spec(node, "node", components, files)
+
+    def _fleet(self, fleet: Placed) -> ActorSpec:
+        """Many simulated nodes in one process, at one address."""
+        client, files = self._client(fleet.name, "system:simulated-nodes")
+        names = [fleet.address, fleet.name]
+        tls, server_files = self._identity(
+            fleet.name, self._authority.issue(f"raykube:{fleet.name}", names=names)
+        )
+        config = {
+            "name": fleet.name,
+            "client": client,
+            "address": fleet.address,
+            "port": own_port(self._layout.fleets, fleet, FLEET_PORT),
+            "tls": tls,
+        }
+        component = ComponentSpec("cluster.kubelet.simulated.fleet:Fleet", config)
+        return self._spec(fleet, "fleet", [component], files + server_files)
 
 
 def own_port(placed: Sequence[Placed], one: Placed, port: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cluster.cli.errors import EXIT_CODES, FAILED, INTERRUPTED, CommandError
+from cluster.cli.nodes import nodes
 from cluster.cli.options import NAME, Seconds
 from cluster.cli.store import store
 
@@ -34,6 +35,10 @@ def cli() -> None:
 @click.option("--members", type=click.Choice(["1", "3", "5"]), default="3", show_default=True,
               help="Members of the store (the etcd role).")  # fmt: skip
 @click.option("--nodes", type=click.IntRange(0, 200), default=3, show_default=True)
+@click.option("--simulated-nodes", type=click.IntRange(0, 20_000), default=0, show_default=True,
+              help="Nodes that only say what pods do; see `raykube nodes simulate`.")  # fmt: skip
+@click.option("--fleets", type=click.IntRange(0, 16), default=0,
+              help="Actors that simulate nodes, at least 1 if there are any.")  # fmt: skip
 @click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
 @click.option("--etcd", is_flag=True,
               help="Serve the store by etcd's protocol too, for etcdctl.")  # fmt: skip
@@ -106,6 +111,7 @@ def kill(**options: Any) -> None:
 
 
 cli.add_command(store)
+cli.add_command(nodes)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ def run(
     name: str,
     members: int,
     nodes: int,
+    simulated_nodes: int,
+    fleets: int,
     api_servers: int,
     etcd: bool,
     restore: str | None,
@@ -40,6 +42,7 @@ def run(
         name,
         members=members,
         nodes=nodes,
+        fleets=fleets or min(1, simulated_nodes),
         api_servers=api_servers,
         etcd=etcd,
         audit_policy=audit_policy or "",
@@ -50,6 +53,8 @@ def run(
         _write_kubeconfig(shape, target)
         if wait > 0:
             _wait_ready(shape, wait, progress)
+        if simulated_nodes:
+            _simulate(shape, simulated_nodes, progress)
     except BaseException as error:
         _undo(shape, error, retain, progress)
         if isinstance(error, ActorError):
@@ -190,6 +195,13 @@ def _wait_ready(shape: compose.Shape, wait_s: float, progress: Progress) -> None
                 )
             progress.detail(f"{len(expected) - len(missing)} of {len(expected)}")
             time.sleep(0.05)
+
+
+def _simulate(shape: compose.Shape, count: int, progress: Progress) -> None:
+    from cluster.cli import simulate
+    from cluster.kubelet.simulated.nodes import Model
+
+    simulate.add(shape, count, Model(), "sim", simulate.WAIT_S, progress)
 
 
 def unready(folder: str, expected: list[str]) -> list[str]:

@@ -12,6 +12,9 @@ import pytest
 from actors.seams import system_seams
 from cluster.client import Client, ClientConfig, Informer
 from cluster.controllers.manager import ControllerManager
+from cluster.kubelet.simulated.fleet import Fleet
+from cluster.kubelet.simulated.nodes import Model
+from cluster.kubelet.simulated.registration import register
 from cluster.machinery import jwt, meta
 from cluster.machinery.status import ApiError
 from cluster.pki import Authority
@@ -97,6 +100,27 @@ class Plane:
         await scheduler.start(self.seams, config)
         self.started.append(scheduler)
         return scheduler
+
+    async def fleet(self, name="fleet-0", *, tls=False, **config):
+        """Simulated nodes; `nodes` makes some."""
+        fleet = Fleet()
+        given = {"name": name, "client": self.client_config, "address": "127.0.0.1", **config}
+        if tls:
+            given["tls"] = self.identity("fleet", ["system:nodes"], names=["127.0.0.1"])
+        await fleet.start(self.seams, given)
+        self.started.append(fleet)
+        return fleet
+
+    async def nodes(self, count, model=None, fleets=("fleet-0",)):
+        """Names of new simulated nodes, once they are Ready."""
+        names = await register(self.client, count, model or Model(), fleets=fleets)
+
+        async def ready():
+            found = {n["metadata"]["name"]: n for n in await self.items("nodes", "")}
+            return all(meta.condition_is(found[name], "Ready") for name in names)
+
+        await self.until(ready)
+        return names
 
     async def stop(self, component):
         self.started.remove(component)
