@@ -34,6 +34,8 @@ MODULES = (
 
 ENCRYPTION = ("pki", "encryption.yaml")
 """In a cluster's folder: the keys of what stands encrypted in its store."""
+FRONT_PROXY = "front-proxy-client"
+"""Whom API servers behind ours, and ours behind others, believe who asks (an own authority)."""
 DOMAIN = "cluster.local"
 ISSUER = f"https://kubernetes.default.svc.{DOMAIN}"
 """Of service accounts' tokens."""
@@ -180,6 +182,8 @@ class _Wiring:
         self._shape = shape
         self._layout = placed
         self._authority = authority
+        self._front = Authority.create(f"raykube-{shape.name}-front-proxy-ca")
+        self._front_client = self._front.issue(FRONT_PROXY)
         self._account_key = jwt.new_signing_key()
         self._encryption = encryption
 
@@ -257,6 +261,18 @@ class _Wiring:
         }
         return ComponentSpec("raftstore.gateway.server:Gateway", config)
 
+    def _front_proxy(self) -> tuple[dict[str, Any], tuple[tuple[str, bytes], ...]]:
+        """The part of an API server's config that is about other API servers, and its files."""
+        names = ("front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key")
+        ca, cert, key = (self._shape.path("pki", name) for name in names)
+        client = self._front_client
+        config = {
+            "request_header": {"ca": ca, "allowed_names": [FRONT_PROXY]},
+            "proxy_client": {"cert": cert, "key": key},
+        }
+        certificate = self._front.pair.certificate
+        return config, ((ca, certificate), (cert, client.certificate), (key, client.key))
+
     def _api_server(self, server: Placed) -> ActorSpec:
         first_service = f"127.{self._shape.network + 1}.0.1"
         names = [
@@ -289,12 +305,14 @@ class _Wiring:
             "service_cidr": self._shape.service_cidr,
             "event_ttl_s": 3600,
         }
+        front, front_files = self._front_proxy()
+        config |= front
         if self._shape.audit_policy:
             log = self._shape.path("logs", f"{server.name}-audit.log")
             config["audit"] = {"policy": self._shape.audit_policy, "log": log}
         component = ComponentSpec("cluster.apiserver.server:ApiServer", config)
         hidden = ((account_key, self._account_key), (encryption_file, self._encryption))
-        files += kubelet_files + store_files + hidden
+        files += kubelet_files + store_files + front_files + hidden
         return self._spec(server, "api-server", [component], files)
 
     def _manager(self, manager: Placed) -> ActorSpec:

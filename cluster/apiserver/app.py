@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 
 from cluster.apiserver import errors, routing
+from cluster.apiserver.aggregation.aggregation import Aggregation
 from cluster.apiserver.authn import impersonation
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz import attributes
@@ -29,6 +30,7 @@ from cluster.apiserver.http.messages import Headers, Request, Response, Stream
 from cluster.apiserver.routing import Target
 from cluster.apiserver.security import Security
 from cluster.machinery import status
+from cluster.machinery.apiservices import ApiService
 
 REQUEST_TIMEOUT_S = 60.0
 MAX_WARNING_CHARS = 256
@@ -66,6 +68,8 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("token", "create"): tokens.request,
 }
 STREAMING = frozenset({("", "watch"), ("log", "get")})
+CONNECTED = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+"""Subresources whose answers go on, whoever serves them."""
 ON_COLLECTIONS = frozenset({"list", "create", "deletecollection"})
 BINDINGS = "v1/bindings"
 PODS = "v1/pods"
@@ -78,8 +82,15 @@ ALWAYS = ("/livez", "/readyz", "/healthz", "/metrics", "/version")
 class App:
     """`pages` answer paths that are not resources, each None for what is not theirs."""
 
-    def __init__(self, context: Context, security: Security, pages: Sequence[Page]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        security: Security,
+        pages: Sequence[Page],
+        aggregation: Aggregation,
+    ) -> None:
         self._context, self._security, self._pages = context, security, tuple(pages)
+        self._aggregation = aggregation
 
     async def handle(self, request: Request) -> Response | None:
         """Never raises, except for cancellation."""
@@ -119,6 +130,9 @@ class App:
     async def _served(
         self, request: Request, target: Target | None, user: User, ticket: Ticket
     ) -> Response | None:
+        owner = await self._aggregation.owner(request.path)
+        if owner is not None:
+            return await self._forward(request, target, user, ticket, owner)
         if target is None:
             if request.path.startswith(DESCRIPTIONS):
                 await self._context.catalogue.settled()
@@ -185,6 +199,25 @@ class App:
             return await handler(call)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return await handler(call)
+
+    async def _forward(
+        self,
+        request: Request,
+        target: Target | None,
+        user: User,
+        ticket: Ticket,
+        service: ApiService,
+    ) -> Response | None:
+        """Another server answers. What may go on for hours has no limit of time."""
+        forward = self._aggregation.forward
+        below = "" if target is None else target.subresource.partition("/")[0]
+        if target is not None and (target.verb == "watch" or below in CONNECTED):
+            if request.audit is not None:
+                request.audit.watch_stream()
+            _leave_with_stream(request, ticket)
+            return await forward(request, service, user, long=True)
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return await forward(request, service, user, long=False)
 
     async def _find(self, target: Target) -> tuple[Handler, Kept]:
         """404 for what does not exist, 405 for what cannot be done to it."""

@@ -22,6 +22,7 @@ class Catalogue:
         self._questions: tuple[Resource, ...] = ()
         self._catch_up: Source | None = None
         self._settled: Callable[[], Awaitable[None]] | None = None
+        self._listeners: list[Callable[[], None]] = []
         self.generation = 0
 
     @property
@@ -37,7 +38,7 @@ class Catalogue:
     def ask(self, questions: Sequence[Resource]) -> None:
         """Resources that are answered at once: reviews."""
         self._questions = tuple(questions)
-        self.generation += 1
+        self._changed()
 
     def put(self, source: str, served: Sequence[Kept]) -> None:
         """What one source (a CustomResourceDefinition, say) serves from now on; maybe nothing."""
@@ -47,7 +48,27 @@ class Catalogue:
         self._kept.update(keys)
         if keys:
             self._sources[source] = tuple(keys)
+        self._changed()
+
+    @property
+    def storage_versions(self) -> dict[str, str]:
+        """The apiVersions in which custom resources are stored, by group resource."""
+        found = self._kept.values()
+        return {each.resource.group_resource: each.stored_as for each in found if each.stored_as}
+
+    def custom(self, resource: Resource) -> bool:
+        """Whether it came by a definition."""
+        kept = self._kept.get(_key(resource))
+        return kept is not None and kept.schema is not None
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever what is served changes."""
+        self._listeners.append(listener)
+
+    def _changed(self) -> None:
         self.generation += 1
+        for listener in self._listeners:
+            listener()
 
     def follow(self, catch_up: Source, settled: Callable[[], Awaitable[None]]) -> None:
         """`catch_up(key)` is awaited before a resource is said not to exist, and `settled()`

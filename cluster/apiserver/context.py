@@ -40,7 +40,7 @@ class Kept:
 
     `form`, `printer` and `schema` (its OpenAPI v3 schema) are None where the tables have them;
     `warning` is told to whoever uses the resource; `versions` are its types, by which fields
-    are managed.
+    are managed; `stored_as` is the apiVersion in the store, where the tables do not have it.
     """
 
     resource: Resource
@@ -53,6 +53,7 @@ class Kept:
     warning: str = ""
     schema: Object | None = None
     versions: Versions = BUILTIN
+    stored_as: str = ""
 
 
 @dataclass(frozen=True)

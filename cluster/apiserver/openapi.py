@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.context import Kept
@@ -22,12 +23,29 @@ CACHE_FOREVER = "public, immutable, max-age=31536000"
 V3_FORM, V2_JSON_FORM, V2_PROTOBUF_FORM, INDEX = "v3/", "v2", "v2pb", "index"
 
 
+class Others(Protocol):
+    """Documents of the servers behind this one. `generation` changes with them."""
+
+    @property
+    def generation(self) -> int: ...
+
+    def index(self) -> Mapping[str, str]:
+        """Version 3: URLs by `apis/GROUP/VERSION`."""
+        ...
+
+    def document(self, root: str) -> bytes | None:
+        """Version 3 of one of them, if it is answered here."""
+        ...
+
+    def v2_documents(self) -> Sequence[dict[str, Any]]: ...
+
+
 class OpenApi:
     """Documents of what the catalogue holds. A change remakes only what it concerns."""
 
-    def __init__(self, catalogue: Catalogue, release: str) -> None:
-        self._catalogue, self._release = catalogue, release
-        self._generation = -1
+    def __init__(self, catalogue: Catalogue, release: str, others: Others) -> None:
+        self._catalogue, self._release, self._others = catalogue, release, others
+        self._generation = -1, -1
         self._roots: dict[str, list[Resource]] = {}
         self._kept: dict[str, Kept] = {}
         self._made: dict[str, tuple[bytes, str]] = {}
@@ -43,9 +61,10 @@ class OpenApi:
         if path == V3_PATH:
             return self._reply(request, *self._index(), JSON)
         root = path.removeprefix(V3_PATH + "/")
-        if root == path or root not in self._roots:
+        remote = self._others.document(root)
+        if root == path or (root not in self._roots and remote is None):
             return None
-        body, tag = self._v3(root)
+        body, tag = (remote, _tag(remote)) if remote is not None else self._v3(root)
         response = self._reply(request, body, tag, JSON)
         if request.parameter("hash") == tag:
             response.headers["Cache-Control"] = CACHE_FOREVER
@@ -53,9 +72,10 @@ class OpenApi:
 
     def _follow(self) -> None:
         """Forget the documents of groups whose resources have changed."""
-        if self._generation == self._catalogue.generation:
+        now = self._catalogue.generation, self._others.generation
+        if self._generation == now:
             return
-        self._generation = self._catalogue.generation
+        self._generation = now
         kept = dict(self._catalogue.kept)
         roots = openapi.paths_by_group_version(self._catalogue.resources)
         for root in {*roots, *self._roots}:
@@ -85,7 +105,8 @@ class OpenApi:
 
     def _v2_document(self) -> dict[str, object]:
         custom = self._schemas(list(self._kept.values()))
-        return openapi.v2_document(self._catalogue.resources, self._release, custom)
+        own = openapi.v2_document(self._catalogue.resources, self._release, custom)
+        return openapi.merged(own, self._others.v2_documents())
 
     def _v2_json(self) -> bytes:
         return json_codec.encode(self._v2_document())
@@ -95,10 +116,9 @@ class OpenApi:
 
     def _index(self) -> tuple[bytes, str]:
         def make() -> bytes:
-            paths = {
-                root: {"serverRelativeURL": f"{V3_PATH}/{root}?hash={self._v3(root)[1]}"}
-                for root in self._roots
-            }
+            urls = {root: f"{V3_PATH}/{root}?hash={self._v3(root)[1]}" for root in self._roots}
+            urls |= self._others.index()
+            paths = {root: {"serverRelativeURL": url} for root, url in urls.items()}
             return json_codec.encode({"paths": paths})
 
         return self._make(INDEX, make)
@@ -116,7 +136,7 @@ class OpenApi:
         found = self._made.get(name)
         if found is None:
             body = make()
-            found = self._made[name] = body, hashlib.sha256(body).hexdigest().upper()
+            found = self._made[name] = body, _tag(body)
         return found
 
     def _reply(self, request: Request, body: bytes, tag: str, content_type: str) -> Response:
@@ -125,3 +145,7 @@ class OpenApi:
         if f'"{tag}"' in known:
             return Response(304, b"", content_type, headers)
         return Response(200, body, content_type, headers)
+
+
+def _tag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest().upper()

@@ -15,6 +15,8 @@ from cluster.apiserver import bootstrap, openid, security
 from cluster.apiserver.admission import compose, selection
 from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
+from cluster.apiserver.aggregation import authentication_info
+from cluster.apiserver.aggregation.aggregation import Aggregation
 from cluster.apiserver.app import App
 from cluster.apiserver.audit.recorder import Auditor
 from cluster.apiserver.authz import bootstrap as roles
@@ -93,6 +95,7 @@ class ApiServer:
             self._auditor.log.start()
         self._definitions.start()
         self._definition_controller.start()
+        self._aggregation.start()
         host, _, port = str(config["address"]).rpartition(":")
         self._listener = HttpListener(seams, self._app.handle)
         tls = server_context(config["tls"], require_client=False)
@@ -171,12 +174,15 @@ class ApiServer:
             secured.issuer,
             self._draining,
         )
-        self._discovery = CurrentDiscovery(self._catalogue)
-        openapi = OpenApi(self._catalogue, GIT_VERSION)
+        self._aggregation = Aggregation(
+            seams, config.get("proxy_client") or {}, self._catalogue, secured.lookup, self._feed
+        )
+        self._discovery = CurrentDiscovery(self._catalogue, self._aggregation)
+        openapi = OpenApi(self._catalogue, GIT_VERSION, self._aggregation.schemas)
         health = HealthPages({"ping": lambda: ""}, self._checks())
         keys = openid.OpenIdPages(secured.issuer, f"https://{config['address']}{openid.JWKS}")
         pages = [health.answer, self._page, self._discovery.answer, openapi.answer, keys.answer]
-        self._app = App(self._context, secured, pages)
+        self._app = App(self._context, secured, pages, self._aggregation)
 
     def _compose_definitions(self, store: Store, env: Environment) -> None:
         """Custom resources: followed, served, and their definitions' status kept."""
@@ -255,7 +261,11 @@ class ApiServer:
                     address = self._allocator.first_address
                     await bootstrap.ensure(self._kept, address, self._listener.port)
                     await self._feed.fresh()
-                    await asyncio.gather(roles.ensure(self._kept), flows.ensure(self._kept))
+                    await asyncio.gather(
+                        roles.ensure(self._kept),
+                        flows.ensure(self._kept),
+                        authentication_info.ensure(self._kept["v1/configmaps"], self._config),
+                    )
                     self._bootstrapped = True
                 await self._membership.refresh()
             except (ApiError, StoreError) as error:
@@ -274,6 +284,9 @@ class ApiServer:
             "poststarthook/bootstrap": lambda: "" if self._bootstrapped else "not finished",
             "poststarthook/rbac/bootstrap-roles": lambda: (
                 "" if self._bootstrapped else "not finished"
+            ),
+            "autoregister-completion": lambda: (
+                "" if self._aggregation.registered else "not finished"
             ),
             "shutdown": lambda: "process is shutting down" if self._draining.is_set() else "",
         }
@@ -326,6 +339,7 @@ class ApiServer:
         if self._listener is not None:
             await self._listener.stop()
         if getattr(self, "_definitions", None) is not None:
+            await self._aggregation.stop()
             await self._definition_controller.stop()
             await self._definitions.stop()
             self._webhooks.close()

@@ -15,12 +15,16 @@ from cluster.client.timeouts import timeout
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server listens, from a URL such as `https://127.1.0.1:6443`."""
+    """Where a server listens, from a URL such as `https://127.1.0.1:6443`.
+
+    `name`: what its certificate must bear, if that is not its host.
+    """
 
     url: str
     host: str
     port: int
     secure: bool
+    name: str = ""
 
     @classmethod
     def parse(cls, url: str) -> Server:
@@ -100,7 +104,7 @@ class Pool:
                     server.port,
                     Connection,
                     tls=self._tls if server.secure else None,
-                    server_name=server.host,
+                    server_name=server.name or server.host,
                 )
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{server.url}: {error or 'timed out'}") from error

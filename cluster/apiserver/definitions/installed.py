@@ -131,6 +131,7 @@ def _version(
         definition.deprecation(crd, version),
         definition.schema_of(version),
         fields,
+        storage,
     )
     return Version(version["name"], kept, progress)
 

@@ -6,6 +6,7 @@ form that older kubectls ask for. Does not belong here: serving, caching, ETags.
 
 from cluster.machinery.openapi.custom import CustomSchema
 from cluster.machinery.openapi.gnostic import encode as encode_v2_protobuf
+from cluster.machinery.openapi.merging import merged, trimmed, upgraded
 from cluster.machinery.openapi.v2 import document as v2_document
 from cluster.machinery.openapi.v3 import document as v3_document
 from cluster.machinery.openapi.v3 import paths_by_group_version
@@ -13,7 +14,10 @@ from cluster.machinery.openapi.v3 import paths_by_group_version
 __all__ = [
     "CustomSchema",
     "encode_v2_protobuf",
+    "merged",
     "paths_by_group_version",
+    "trimmed",
+    "upgraded",
     "v2_document",
     "v3_document",
 ]

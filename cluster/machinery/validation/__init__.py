@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from cluster.machinery.status import Cause
 from cluster.machinery.validation import (
+    apiservices,
     autoscaling,
     batch,
     certificates,
@@ -96,7 +97,7 @@ _CREATE: dict[tuple[str, str], Create] = {
     (_ADMISSION, "ValidatingAdmissionPolicyBinding"): (
         registration.validate_admission_policy_binding
     ),
-    ("apiregistration.k8s.io/v1", "APIService"): registration.validate_api_service,
+    ("apiregistration.k8s.io/v1", "APIService"): apiservices.validate,
     (_FLOW, "FlowSchema"): registration.validate_flow_schema,
     (_FLOW, "PriorityLevelConfiguration"): registration.validate_priority_level,
     ("certificates.k8s.io/v1", "CertificateSigningRequest"): certificates.validate,

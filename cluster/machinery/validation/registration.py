@@ -1,4 +1,4 @@
-"""Webhook configurations, admission policies, API services and flow control."""
+"""Webhook configurations, admission policies and flow control."""
 
 from __future__ import annotations
 
@@ -207,33 +207,6 @@ def validate_admission_policy_binding(obj: Object, errors: Errors) -> None:
                       reference.get("parameterNotFoundAction"), actions)  # fmt: skip
     if spec.get("matchResources"):
         _match(spec["matchResources"], "spec.matchResources", errors)
-
-
-def validate_api_service(obj: Object, errors: Errors) -> None:
-    """Its name says which group and version it serves."""
-    spec, name = _spec(obj), (obj.get("metadata") or {}).get("name") or ""
-    group, version = spec.get("group") or "", spec.get("version") or ""
-    if name != f"{version}.{group}":
-        text = f'must be `spec.version+"."+spec.group`: {version}.{group}'
-        errors.invalid("metadata.name", name, text)
-    if group:
-        errors.all_invalid("spec.group", group, formats.subdomain(group))
-    errors.all_invalid("spec.version", version, formats.label_1035(version))
-    for field, most in (("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)):
-        value = spec.get(field, 0)
-        if not 0 < value <= most:
-            text = f"must be positive and less than {most // 1000}000"
-            errors.invalid(f"spec.{field}", value, text)
-    service = spec.get("service")
-    if service is None:
-        if spec.get("caBundle") or spec.get("insecureSkipTLSVerify"):
-            text = "local APIServices may not have a CA bundle or skip TLS verification"
-            errors.invalid("spec.insecureSkipTLSVerify", spec.get("insecureSkipTLSVerify"), text)
-        return
-    validate_service_reference(service, "spec.service", errors)
-    if spec.get("insecureSkipTLSVerify") and spec.get("caBundle"):
-        text = "may not be true if caBundle is present"
-        errors.invalid("spec.insecureSkipTLSVerify", True, text)
 
 
 def validate_flow_schema(obj: Object, errors: Errors) -> None:

@@ -9,6 +9,7 @@ from cluster.machinery import resources
 from cluster.machinery.customresources import definition
 from cluster.machinery.resources import Resource
 from cluster.storage.encoding import Object
+from cluster.storage.strategies.apiservices import ApiServiceStrategy
 from cluster.storage.strategies.base import Strategy
 from cluster.storage.strategies.certificates import SigningRequestStrategy
 from cluster.storage.strategies.definitions import DefinitionStrategy
@@ -147,7 +148,7 @@ SERVED: dict[str, Strategy] = {
     "resource.k8s.io/v1/resourceclaims": StatusOnly(),
     "resource.k8s.io/v1/resourceclaimtemplates": Strategy(),
     "resource.k8s.io/v1/resourceslices": SliceOfDevices(),
-    "apiregistration.k8s.io/v1/apiservices": StatusOnly(),
+    "apiregistration.k8s.io/v1/apiservices": ApiServiceStrategy(),
     definition.KEY: DefinitionStrategy(),
 }
 
