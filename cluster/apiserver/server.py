@@ -59,6 +59,7 @@ GIT_VERSION = f"{RELEASE}+raykube"
 EVENT_TTL_S = 3600
 TOLERATION_S = 300
 PROBE_S = 1.0
+RELOAD_S = 10.0
 PROBE_TIMEOUT_S = 3.0
 LEAVE_TIMEOUT_S = 2.0
 
@@ -77,6 +78,8 @@ class ApiServer:
         self._address: str | None = None
         self._store_problem = "not asked yet"
         self._bootstrapped = False
+        self._encrypted: encryption.EncryptedStore | None = None
+        self._reloading: encryption.Reloading | None = None
 
     @property
     def address(self) -> str | None:
@@ -108,7 +111,9 @@ class ApiServer:
         self._membership = Membership(store, seams, self._kept, own)
         loop = asyncio.get_running_loop()
         interval_s = float(config.get("compaction_interval_s") or compactor.INTERVAL_S)
+        following = [self._reloading.run()] if self._reloading is not None else []
         self._tasks = [
+            *(loop.create_task(each) for each in following),
             loop.create_task(self._probe()),
             loop.create_task(self._maintain()),
             loop.create_task(compactor.run(store, seams, self._feed, interval_s)),
@@ -118,8 +123,14 @@ class ApiServer:
         store = await self._dialled(seams, config)
         if not config.get("encryption"):
             return store
-        rules = encryption.load(config["encryption"], seams.randomness.randbytes)
-        return cast(Store, encryption.EncryptedStore(store, rules))
+        rules = encryption.load(config["encryption"], seams)
+        await rules.start()
+        self._encrypted = encryption.EncryptedStore(store, rules)
+        interval_s = float(config.get("encryption_reload_s") or RELOAD_S)
+        self._reloading = encryption.Reloading(
+            self._encrypted, config["encryption"], seams, interval_s
+        )
+        return cast(Store, self._encrypted)
 
     async def _dialled(self, seams: Seams, config: Config) -> Store:
         if self._given_store is not None:
@@ -280,6 +291,7 @@ class ApiServer:
     def _checks(self) -> dict[str, Any]:
         return {
             "etcd": lambda: self._store_problem,
+            "kms-providers": lambda: self._encrypted.rules.problem if self._encrypted else "",
             "informer-sync": lambda: "" if self._following() else "the caches are loading",
             "poststarthook/bootstrap": lambda: "" if self._bootstrapped else "not finished",
             "poststarthook/rbac/bootstrap-roles": lambda: (
@@ -347,6 +359,8 @@ class ApiServer:
             await self._feed.stop()
         if self._client is not None:
             await self._client.stop()
+        if self._encrypted is not None:
+            await self._encrypted.rules.stop()
         if self._auditor is not None:
             await self._auditor.log.stop()
 

@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import nacl.secret
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.exceptions import CryptoError
 
 START = b"k8s:enc:"
 NONCE_BYTES, BLOCK_BYTES = 12, 16
 KEY_BYTES = (16, 24, 32)
+KINDS = ("aesgcm", "aescbc", "secretbox", "identity", "kms")
 RandomBytes = Callable[[int], bytes]
 
 
@@ -98,13 +101,35 @@ class AesCbc:
             raise Undecryptable("the value is not what the key has written here") from error
 
 
+@dataclass(frozen=True)
+class SecretBox:
+    """NaCl's XSalsa20 and Poly1305. Nonces are long enough to be random for ever."""
+
+    prefix: bytes
+    box: nacl.secret.SecretBox
+    random: RandomBytes
+
+    def seal(self, key: bytes, plain: bytes) -> bytes:
+        return self.prefix + bytes(self.box.encrypt(plain, self.random(self.box.NONCE_SIZE)))
+
+    def open(self, key: bytes, sealed: bytes) -> bytes:
+        try:
+            return bytes(self.box.decrypt(sealed[len(self.prefix) :]))
+        except (CryptoError, ValueError) as error:
+            raise Undecryptable("the value is not what the key has written here") from error
+
+
 def make(kind: str, name: str, secret: bytes, random: RandomBytes) -> Provider:
     """Raises ValueError for an unknown kind or a key of a wrong size."""
-    if kind not in ("aesgcm", "aescbc"):
-        raise ValueError(f"encryption provider {kind!r} is not supported: aesgcm, aescbc, identity")
+    if kind not in KINDS:
+        raise ValueError(f"encryption provider {kind!r} is not supported: {', '.join(KINDS)}")
+    if kind == "secretbox" and len(secret) != nacl.secret.SecretBox.KEY_SIZE:
+        raise ValueError(f"key {name!r} of secretbox must have 32 bytes")
     if len(secret) not in KEY_BYTES:
         raise ValueError(f"key {name!r} of {kind} must have 16, 24 or 32 bytes")
     prefix = START + f"{kind}:v1:{name}:".encode()
+    if kind == "secretbox":
+        return SecretBox(prefix, nacl.secret.SecretBox(secret), random)
     if kind == "aesgcm":
         return AesGcm(prefix, AESGCM(secret), random)
     return AesCbc(prefix, secret, random)

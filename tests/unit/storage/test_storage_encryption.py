@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from actors.seams import system_seams
 from cluster.storage import encryption
 from cluster.storage.encryption import EncryptedStore, Stale, config, providers
 from raftstore.testing import MemoryStore
@@ -29,7 +30,7 @@ def over(store: Any, tmp_path: Path, *given: Any, resources: list[str] | None = 
     document = {"kind": config.KIND, "apiVersion": config.API_VERSION, "resources": [entry]}
     path = tmp_path / "encryption.yaml"
     path.write_text(yaml.safe_dump(document))
-    return EncryptedStore(store, encryption.load(str(path), os.urandom))
+    return EncryptedStore(store, encryption.load(str(path), system_seams()))
 
 
 async def value(store: Any, at: bytes = SECRET) -> bytes:
@@ -37,7 +38,7 @@ async def value(store: Any, at: bytes = SECRET) -> bytes:
     return kv.value
 
 
-@pytest.mark.parametrize("kind", ["aesgcm", "aescbc"])
+@pytest.mark.parametrize("kind", ["aesgcm", "aescbc", "secretbox"])
 def test_the_store_holds_no_plaintext_of_a_secret(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         store = MemoryStore()
@@ -110,12 +111,12 @@ def test_watches_tell_plain_values(tmp_path: Path) -> None:
 
 def test_wildcards_choose_resources(tmp_path: Path) -> None:
     given = {"aesgcm": {"keys": [key("k", b"a")]}}
-    rules = over(None, tmp_path, given, resources=["*.apps", "crontabs.example.com"])._rules
+    rules = over(None, tmp_path, given, resources=["*.apps", "crontabs.example.com"]).rules
     assert rules.of(b"/registry/apps/deployments/ns/d") is not None
     assert rules.of(b"/registry/example.com/crontabs/ns/c") is not None
     assert rules.of(b"/registry/secrets/ns/s") is None
     assert rules.of(b"/registry/ranges/serviceips/1") is None
-    everything = over(None, tmp_path, given, resources=["*.*"])._rules
+    everything = over(None, tmp_path, given, resources=["*.*"]).rules
     assert everything.of(b"/registry/secrets/ns/s") is not None
     assert everything.of(b"/registry/ranges/serviceips/1") is None
 
@@ -123,5 +124,22 @@ def test_wildcards_choose_resources(tmp_path: Path) -> None:
 def test_a_bad_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="16, 24 or 32 bytes"):
         providers.make("aesgcm", "k", b"short", os.urandom)
-    with pytest.raises(ValueError, match="secretbox"):
-        over(None, tmp_path, {"secretbox": {"keys": [key("k", b"a")]}})
+    with pytest.raises(ValueError, match="of secretbox must have 32 bytes"):
+        providers.make("secretbox", "k", b"s" * 16, os.urandom)
+    with pytest.raises(ValueError, match="'rot13' is not supported: aesgcm, aescbc, secretbox"):
+        over(None, tmp_path, {"rot13": {"keys": [key("k", b"a")]}})
+    with pytest.raises(ValueError, match="only apiVersion v2 is supported"):
+        over(None, tmp_path, {"kms": {"name": "a", "endpoint": "unix:///x"}})
+
+
+def test_secretbox_writes_what_nacl_writes() -> None:
+    """The vector of NaCl's own tests (crypto_secretbox, Bernstein)."""
+    secret = bytes.fromhex("1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389")
+    nonce = bytes.fromhex("69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37")
+    provider = providers.make("secretbox", "k", secret, lambda size: nonce[:size])
+    plain = bytes.fromhex("be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffc")
+    sealed = provider.seal(SECRET, plain)
+    assert sealed.startswith(b"k8s:enc:secretbox:v1:k:" + nonce)
+    assert provider.open(SECRET, sealed) == plain
+    with pytest.raises(providers.Undecryptable):
+        provider.open(SECRET, sealed[:-1] + bytes([sealed[-1] ^ 1]))
