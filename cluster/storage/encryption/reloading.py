@@ -50,7 +50,8 @@ class Reloading:
         self._known, self.problem = text, ""
         before, self._store.rules = self._store.rules, rules
         log.info("the encryption configuration has been read anew")
-        try:
-            await self._seams.clock.sleep(GRACE_S)
-        finally:
-            await before.stop()
+        if before.remote:
+            try:
+                await self._seams.clock.sleep(GRACE_S)
+            finally:
+                await before.stop()
