@@ -116,6 +116,7 @@ class ApiServer:
             *(loop.create_task(each) for each in following),
             loop.create_task(self._probe()),
             loop.create_task(self._maintain()),
+            loop.create_task(self._fairness.run()),
             loop.create_task(compactor.run(store, seams, self._feed, interval_s)),
         ]
 
@@ -164,7 +165,7 @@ class ApiServer:
         assert self._feed is not None
         secured = security.compose(seams, config, self._kept, self._feed)
         self._catalogue.ask(secured.reviews.resources)
-        self._auditor = secured.auditor
+        self._auditor, self._fairness = secured.auditor, secured.fairness
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
         usual = default_plugins(
             self._find_account,

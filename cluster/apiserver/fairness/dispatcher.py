@@ -11,7 +11,8 @@ from typing import Any
 from actors.seams.clock import Clock
 from cluster.apiserver.authz.attributes import Attributes
 from cluster.apiserver.authz.follow import Follow
-from cluster.apiserver.fairness import schemas
+from cluster.apiserver.fairness import borrowing, schemas
+from cluster.apiserver.fairness.borrowing import Observed, Share
 from cluster.apiserver.fairness.queues import Level, Rejected, Shape
 from cluster.apiserver.fairness.schemas import Schema
 from cluster.machinery import status
@@ -74,11 +75,27 @@ class Fairness:
             self._rebuild()
         place = self._place(asked)
         try:
-            await place.level.enter(place.flow, width)
+            seats = await place.level.enter(place.flow, width)
         except Rejected:
             text = "too many requests, please try again later."
             raise status.too_many_requests(text, RETRY_AFTER_S) from None
-        return Ticket(place.level, width, place.headers)
+        return Ticket(place.level, seats, place.headers)
+
+    async def run(self) -> None:
+        """Let levels lend each other seats, once a period."""
+        while True:
+            await self._clock.sleep(borrowing.PERIOD_S)
+            self.adjust()
+
+    def adjust(self) -> None:
+        """Divide the seats anew by what was asked for since the last time."""
+        levels, now_s = list(self.levels.values()), self._clock.now()
+        shares = [_share(level, level.demand.end_period(now_s)) for level in levels]
+        usual = [level.shape.nominal for level in levels]
+        found = borrowing.allocate(self._seats, shares) or usual
+        for level, seats in zip(levels, found, strict=True):
+            if level.shape.seats is not None:
+                level.adjust(max(1, seats))
 
     # -- which place ---------------------------------------------------------------------------
 
@@ -132,25 +149,43 @@ class Fairness:
         self.levels = levels
 
 
+def _share(level: Level, seen: Observed) -> Share:
+    """A level that nothing limits takes of the common seats what it is entitled to."""
+    shape = level.shape
+    own, high = shape.nominal, math.ceil(seen.high)
+    least = max(shape.least, min(own, high))
+    return Share(least, max(shape.most, least), max(float(least), level.demand.smoothed))
+
+
 def _shares(obj: Mapping[str, Any]) -> int:
-    limited = obj["spec"].get("limited") or {}
-    return int(limited.get("nominalConcurrencyShares", 30)) if limited else 0
+    spec = obj["spec"]
+    part = spec.get("exempt") if spec["type"] == "Exempt" else spec.get("limited")
+    usual = 0 if spec["type"] == "Exempt" else 30
+    return int((part or {}).get("nominalConcurrencyShares", usual))
 
 
 def _shape(obj: Mapping[str, Any], seats: int, total: int) -> Shape:
     spec = obj["spec"]
-    if spec["type"] == "Exempt":
-        return Shape(None)
-    own = max(1, math.ceil(seats * _shares(obj) / total))
+    exempt = spec["type"] == "Exempt"
+    part = (spec.get("exempt") if exempt else spec.get("limited")) or {}
+    own = math.ceil(seats * _shares(obj) / total)
+    lent = round(own * int(part.get("lendablePercent") or 0) / 100)
+    limit = part.get("borrowingLimitPercent")
+    most = seats if limit is None else own + round(own * int(limit) / 100)
+    if exempt:
+        return Shape(None, nominal=own, least=own - lent, most=seats)
+    bounds = {"nominal": own, "least": own - lent, "most": most}
+    own = max(1, own)
     response = (spec.get("limited") or {}).get("limitResponse") or {}
     if response.get("type") != "Queue":
-        return Shape(own)
+        return Shape(own, **bounds)
     queuing = response.get("queuing") or {}
     return Shape(
         own,
         int(queuing.get("queues") or 64),
         int(queuing.get("handSize") or 8),
         int(queuing.get("queueLengthLimit") or 50),
+        **bounds,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from actors.seams.clock import Clock
+from cluster.apiserver.fairness.borrowing import Demand
 
 QUEUE_WAIT_S = 15.0
 """A quarter of the time that a request has, as upstream."""
@@ -24,12 +25,19 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """`queues` 0: who finds no free seat is rejected. `seats` None: there is no limit."""
+    """`queues` 0: who finds no free seat is rejected. `seats` None: there is no limit.
+
+    `nominal`: its part of the server's seats. `least` and `most`: how few seats are left to it
+    when it has lent all that it may, and how many it has when it has borrowed all that it may.
+    """
 
     seats: int | None
     queues: int = 0
     hand_size: int = 1
     queue_length: int = 0
+    nominal: int = 0
+    least: int = 0
+    most: int = 0
 
 
 @dataclass
@@ -41,36 +49,55 @@ class _Queue:
 
 
 class Level:
-    """`enter`, and `leave` with the same number of seats once the request is served."""
+    """`enter`, and `leave` with the seats that it gave once the request is served.
+
+    `limit` is how many seats there are now: those of the shape, but for what is lent.
+    """
 
     def __init__(self, shape: Shape, clock: Clock) -> None:
         self.shape, self._clock = shape, clock
+        self.limit = shape.seats
         self.seats_used = 0
         self.waiting = 0
         self.rejected = 0
+        self.demand = Demand(clock.now())
+        self._seats_waited_for = 0
         self._queues = [_Queue() for _ in range(shape.queues)]
         self._virtual = 0.0
 
-    async def enter(self, flow: int, seats: int) -> None:
-        """Wait for seats. Raises Rejected; `flow` is a hash of 64 bits."""
-        limit = self.shape.seats
-        if limit is None:
-            self.seats_used += seats
-            return
-        seats = min(seats, limit)
-        if not self.waiting and self.seats_used + seats <= limit:
-            self.seats_used += seats
-            return
+    async def enter(self, flow: int, seats: int) -> int:
+        """Wait for seats, and how many were given. Raises Rejected; `flow`: a hash of 64 bits."""
+        if self.shape.seats is not None:
+            seats = min(seats, self.shape.seats)
+        if not self.waiting and self._fits(seats):
+            self._take(seats)
+            return seats
         if not self._queues:
             self.rejected += 1
             raise Rejected("concurrency-limit")
         await self._wait(self._queue_of(flow), seats)
+        return seats
 
     def leave(self, seats: int) -> None:
         """Give the seats back; who waits for them goes on."""
-        limit = self.shape.seats
-        self.seats_used -= seats if limit is None else min(seats, limit)
+        self._take(-seats)
         self._dispatch()
+
+    def adjust(self, limit: int) -> None:
+        """Have so many seats from now on; who is seated stays."""
+        self.limit = limit
+        self._dispatch()
+
+    def _fits(self, seats: int) -> bool:
+        """Who is wider than the level has become gets a seat when nobody else has one."""
+        return self.limit is None or not self.seats_used or self.seats_used + seats <= self.limit
+
+    def _take(self, seats: int) -> None:
+        self.seats_used += seats
+        self._note()
+
+    def _note(self) -> None:
+        self.demand.set(self.seats_used + self._seats_waited_for, self._clock.now())
 
     def _queue_of(self, flow: int) -> _Queue:
         hand = [self._queues[at] for at in dealt(flow, len(self._queues), self.shape.hand_size)]
@@ -86,6 +113,8 @@ class Level:
         entry = (turn, seats)
         queue.waiting.append(entry)
         self.waiting += 1
+        self._seats_waited_for += seats
+        self._note()
         timer = self._clock.call_later(QUEUE_WAIT_S, _expire, turn)
         try:
             await turn
@@ -101,25 +130,28 @@ class Level:
         if entry in queue.waiting:
             queue.waiting.remove(entry)
             self.waiting -= 1
+            self._seats_waited_for -= seats
+            self._note()
         elif turn.done() and not turn.cancelled() and turn.exception() is None:
             self.leave(seats)
         if turn.done() and not turn.cancelled() and isinstance(turn.exception(), Rejected):
             self.rejected += 1
 
     def _dispatch(self) -> None:
-        limit = self.shape.seats or 0
         while self.waiting:
             queue = min((q for q in self._queues if q.waiting), key=lambda q: q.start)
             turn, seats = queue.waiting[0]
-            if self.seats_used + seats > limit:
+            if not self._fits(seats):
                 return
             queue.waiting.popleft()
             self.waiting -= 1
+            self._seats_waited_for -= seats
             if turn.done():
+                self._note()
                 continue
             self._virtual = queue.start
             queue.start += seats
-            self.seats_used += seats
+            self._take(seats)
             turn.set_result(None)
 
 

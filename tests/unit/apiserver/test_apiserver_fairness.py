@@ -14,6 +14,7 @@ from actors.seams import system_seams
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes
 from cluster.apiserver.fairness import bootstrap, schemas
+from cluster.apiserver.fairness.borrowing import Demand, Share, allocate
 from cluster.apiserver.fairness.dispatcher import width
 from cluster.apiserver.fairness.queues import Level, Rejected, Shape, dealt
 
@@ -76,9 +77,9 @@ def test_who_finds_no_place_is_rejected() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         assert (queued.waiting, queued.seats_used) == (0, 1)
         queued.leave(1)
-        await queued.enter(3, 5)  # wider than the level: it takes all of it
-        assert queued.seats_used == 1
-        queued.leave(5)
+        given = await queued.enter(3, 5)  # wider than the level: it takes all of it
+        assert queued.seats_used == given == 1
+        queued.leave(given)
         assert queued.seats_used == 0
 
     asyncio.run(run())
@@ -181,5 +182,82 @@ def test_the_objects_are_there_and_valid(tmp_path: Path) -> None:
             for obj in api.get(kind)["items"]:  # written back, they pass validation
                 path = f"/apis/{bootstrap.API_VERSION}/{kind}/{obj['metadata']['name']}"
                 assert api.json("PUT", path, obj)[0] == 200
+    finally:
+        api.close()
+
+
+# -- borrowing ---------------------------------------------------------------------------------
+
+share = st.builds(
+    lambda least, more, wanted: Share(least, least + more, max(wanted, least)),
+    st.integers(0, 100),
+    st.integers(0, 100),
+    st.floats(0, 500),
+)
+
+
+@given(st.lists(share, min_size=1, max_size=8), st.integers(0, 1000))
+def test_all_seats_are_given_away_within_the_bounds(shares: list[Share], seats: int) -> None:
+    found = allocate(seats, shares)
+    if not sum(s.least for s in shares) <= seats <= sum(s.most for s in shares):
+        assert found is None
+        return
+    assert found is not None
+    assert sum(found) == seats
+    assert all(s.least <= given <= s.most for s, given in zip(shares, found, strict=True))
+
+
+def test_who_wants_twice_as_much_gets_twice_as_much() -> None:
+    assert allocate(90, [Share(5, 600, 40), Share(5, 600, 20), Share(30, 600, 1)]) == [40, 20, 30]
+
+
+def test_demand_is_measured_over_time_and_forgotten_slowly() -> None:
+    demand = Demand(0.0)
+    demand.set(10, 0.0)
+    demand.set(20, 5.0)
+    seen = demand.end_period(10.0)
+    assert (seen.mean, seen.deviation, seen.high) == (15.0, 5.0, 20.0)
+    assert demand.smoothed == 20.0
+    demand.set(0, 10.0)
+    for period in range(2, 32):
+        demand.end_period(10.0 * period)
+    assert 9 < demand.smoothed < 11  # half of it after five minutes
+
+
+def test_an_idle_level_lends_its_seats_to_a_busy_one_and_gets_them_back(tmp_path: Path) -> None:
+    api = RunningApi(tmp_path)
+    try:
+        api.raw("GET", "/version")  # the levels are there now
+        fairness = api.server._fairness
+        busy, idle = fairness.levels["workload-low"], fairness.levels["workload-high"]
+
+        async def adjusted() -> tuple[Any, Any]:
+            fairness.adjust()
+            return busy.limit, idle.limit
+
+        async def fill(level: Any, seats: int) -> list[Any]:
+            tasks = [asyncio.create_task(level.enter(at, 1)) for at in range(seats)]
+            await asyncio.sleep(0)
+            return tasks
+
+        assert api.call(adjusted())[0] > 0
+        tasks = api.call(fill(busy, 400))
+        waited = busy.waiting
+        assert waited == 400 - busy.seats_used > 0
+        more, less = api.call(adjusted())
+        assert more > busy.shape.nominal
+        assert idle.shape.least <= less < idle.shape.nominal
+        assert sum(level.limit or 0 for level in fairness.levels.values()) <= 600
+        assert busy.waiting < waited  # whom the borrowed seats let in
+        others = api.call(fill(idle, 100))
+        assert idle.waiting > 0
+        assert api.call(adjusted())[1] >= idle.shape.nominal > less
+
+        async def end() -> None:
+            for task in (*tasks, *others):
+                task.cancel()
+            await asyncio.gather(*tasks, *others, return_exceptions=True)
+
+        api.call(end())
     finally:
         api.close()
