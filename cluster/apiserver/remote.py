@@ -22,12 +22,15 @@ class RemoteError(Exception):
     """There is no usable answer; the message says why."""
 
 
-async def get_json(seams: Seams, url: str, ca_file: str = "") -> dict[str, Any]:
-    """The JSON object at an https URL. Raises RemoteError."""
+async def get_json(seams: Seams, url: str, authority: str = "") -> dict[str, Any]:
+    """The JSON object at an https URL; `authority`: PEM, or "" for the machine's own.
+
+    Raises RemoteError.
+    """
     parts = urlsplit(url)
     if parts.scheme != "https":
         raise RemoteError(f"{url}: only https is used")
-    context = ssl.create_default_context(cafile=ca_file or None)
+    context = ssl.create_default_context(cadata=authority or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     transport = Transport((f"https://{parts.netloc}",), seams, context)
     try:
@@ -39,7 +42,8 @@ async def get_json(seams: Seams, url: str, ca_file: str = "") -> dict[str, Any]:
 class KubeconfigWebhook:
     """Posts objects to the current cluster of a kubeconfig file, as its current user."""
 
-    def __init__(self, seams: Seams, path: str) -> None:
+    def __init__(self, seams: Seams, path: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         config = ClientConfig.from_kubeconfig(path)
         (url,) = config.servers
         parts = urlsplit(url)
@@ -54,17 +58,27 @@ class KubeconfigWebhook:
         headers = {"Content-Type": "application/json", **self._headers}
         body = json_codec.encode(dict(obj))
         try:
-            return await _exchange(self._transport, "POST", self._target, headers, body)
+            return await self._ask(headers, body)
         except RemoteError:  # a kept connection may have ended; a question may be asked twice
-            return await _exchange(self._transport, "POST", self._target, headers, body)
+            return await self._ask(headers, body)
+
+    async def _ask(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        return await _exchange(
+            self._transport, "POST", self._target, headers, body, self._timeout_s
+        )
 
 
 async def _exchange(
-    transport: Transport, method: str, target: str, headers: Mapping[str, str], body: bytes
+    transport: Transport,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
     request = Request(method, target, {"Accept": "application/json", **headers}, body)
     try:
-        answer = await transport.request(request, TIMEOUT_S)
+        answer = await transport.request(request, timeout_s)
     except (ClientError, OSError, ssl.SSLError) as error:
         raise RemoteError(str(error)) from error
     if answer.status not in (200, 201):

@@ -8,7 +8,9 @@ import logging
 import platform
 from typing import Any, cast
 
+from actors import followed_file
 from actors.component import Config, Health
+from actors.followed_file import FollowedFile
 from actors.seams import Seams
 from actors.tls import server_context
 from cluster.apiserver import bootstrap, openid, security
@@ -59,7 +61,6 @@ GIT_VERSION = f"{RELEASE}+raykube"
 EVENT_TTL_S = 3600
 TOLERATION_S = 300
 PROBE_S = 1.0
-RELOAD_S = 10.0
 PROBE_TIMEOUT_S = 3.0
 LEAVE_TIMEOUT_S = 2.0
 
@@ -79,7 +80,7 @@ class ApiServer:
         self._store_problem = "not asked yet"
         self._bootstrapped = False
         self._encrypted: encryption.EncryptedStore | None = None
-        self._reloading: encryption.Reloading | None = None
+        self._files: list[FollowedFile] = []
 
     @property
     def address(self) -> str | None:
@@ -111,9 +112,8 @@ class ApiServer:
         self._membership = Membership(store, seams, self._kept, own)
         loop = asyncio.get_running_loop()
         interval_s = float(config.get("compaction_interval_s") or compactor.INTERVAL_S)
-        following = [self._reloading.run()] if self._reloading is not None else []
         self._tasks = [
-            *(loop.create_task(each) for each in following),
+            *(loop.create_task(file.run()) for file in self._files),
             loop.create_task(self._probe()),
             loop.create_task(self._maintain()),
             loop.create_task(self._fairness.run()),
@@ -127,9 +127,9 @@ class ApiServer:
         rules = encryption.load(config["encryption"], seams)
         await rules.start()
         self._encrypted = encryption.EncryptedStore(store, rules)
-        interval_s = float(config.get("encryption_reload_s") or RELOAD_S)
-        self._reloading = encryption.Reloading(
-            self._encrypted, config["encryption"], seams, interval_s
+        interval_s = float(config.get("config_reload_s") or followed_file.INTERVAL_S)
+        self._files.append(
+            encryption.following(self._encrypted, config["encryption"], seams, interval_s)
         )
         return cast(Store, self._encrypted)
 
@@ -165,6 +165,7 @@ class ApiServer:
         assert self._feed is not None
         secured = security.compose(seams, config, self._kept, self._feed)
         self._catalogue.ask(secured.reviews.resources)
+        self._files += secured.files
         self._auditor, self._fairness = secured.auditor, secured.fairness
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
         usual = default_plugins(

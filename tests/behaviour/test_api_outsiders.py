@@ -237,3 +237,160 @@ def test_a_front_proxy_is_believed_and_nobody_else(tmp_path: Path) -> None:
         assert (code, answer["status"]["userInfo"]["username"]) == (201, "admin")
     finally:
         running.close()
+
+
+# -- configuration files -----------------------------------------------------------------------
+
+
+def authentication(outside: Any, *, groups: str = "claims.groups.map(g, 'x:' + g)") -> str:
+    mappings = {
+        "username": {"expression": "claims.sub + '@' + claims.tenant"},
+        "groups": {"expression": groups},
+        "uid": {"claim": "oid"},
+        "extra": [{"key": "example.com/tenant", "valueExpression": "claims.tenant"}],
+    }
+    issuer = {
+        "url": outside.url,
+        "audiences": ["raykube", "other"],
+        "audienceMatchPolicy": "MatchAny",
+        "certificateAuthority": Path(outside.ca).read_text(),
+    }
+    rules = [
+        {"expression": "claims.exp - claims.iat <= 3600", "message": "lives too long"},
+        {"claim": "tenant", "requiredValue": "a"},
+    ]
+    users = [{"expression": "!user.username.startsWith('system:')"}]
+    entry = {
+        "issuer": issuer,
+        "claimMappings": mappings,
+        "claimValidationRules": rules,
+        "userValidationRules": users,
+    }
+    return yaml.safe_dump({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [entry],
+        "anonymous": {"enabled": True, "conditions": [{"path": "/livez"}, {"path": "/readyz"}]},
+    })  # fmt: skip
+
+
+def authorization(webhook: str, policy: str = "NoOpinion", *more: Any) -> str:
+    conditions = [
+        {"expression": "has(request.resourceAttributes)"},
+        {"expression": "request.resourceAttributes.namespace == 'default'"},
+    ]
+    hook = {
+        "type": "Webhook",
+        "name": "outside",
+        "webhook": {
+            "timeout": "3s",
+            "failurePolicy": policy,
+            "subjectAccessReviewVersion": "v1",
+            "matchConditionSubjectAccessReviewVersion": "v1",
+            "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": webhook},
+            "matchConditions": conditions,
+        },
+    }
+    own = [{"type": name, "name": name.lower()} for name in ("Node", "RBAC")]
+    return yaml.safe_dump({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthorizationConfiguration",
+        "authorizers": [hook, *own, *more],
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory, outside: Any) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("configured")
+    (folder / "authn.yaml").write_text(authentication(outside))
+    webhook = kubeconfig(folder, outside, "/authorize")
+    (folder / "authz.yaml").write_text(authorization(webhook))
+    running = api_fixture.RunningApi(
+        folder,
+        authentication_config=str(folder / "authn.yaml"),
+        authorization_config=str(folder / "authz.yaml"),
+        token_webhook={"kubeconfig": kubeconfig(folder, outside, "/authenticate")},
+        config_reload_s=0.05,
+    )
+    yield running
+    running.close()
+
+
+def until(found: Any) -> None:
+    ends_s = time.monotonic() + 15
+    while not found():
+        assert time.monotonic() < ends_s
+        time.sleep(0.02)
+
+
+def fresh(outside: Any, **claims: Any) -> str:
+    return str(outside.id_token(iat=int(time.time()), oid="u-1", **claims))
+
+
+def test_claims_become_a_user_by_expressions(configured: Any, outside: Any) -> None:
+    code, info = who(configured, fresh(outside, jti="42"))
+    assert code == 201
+    assert info == {
+        "username": "olga@a",
+        "uid": "u-1",
+        "groups": ["x:devs", "system:authenticated"],
+        "extra": {
+            "example.com/tenant": ["a"],
+            "authentication.kubernetes.io/credential-id": ["JTI=42"],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"exp": 9_999_999_999}, {"tenant": "b"}, {"sub": "system:x"}, {"groups": 7}, {"aud": "no"}],
+)
+def test_rules_about_claims_and_users_refuse(
+    configured: Any, outside: Any, claims: dict[str, Any]
+) -> None:
+    assert who(configured, fresh(outside, **claims))[0] == 401
+
+
+def test_anonymous_users_reach_the_paths_that_are_named(configured: Any) -> None:
+    assert configured.raw("GET", "/livez", anonymous=True)[0] == 200
+    assert configured.raw("GET", "/version", anonymous=True)[0] == 401
+
+
+def test_a_webhook_is_asked_where_its_conditions_hold(configured: Any, outside: Any) -> None:
+    headers = {"Authorization": "Bearer webhooks-own"}
+
+    def get(path: str) -> int:
+        return int(configured.raw("GET", path, headers=headers, anonymous=True)[0])
+
+    asked = outside.calls("/authorize")
+    assert get("/api/v1/namespaces/default/secrets") == 200
+    assert outside.calls("/authorize") == asked + 1
+    assert get("/api/v1/namespaces/kube-system/secrets") == 403
+    assert get("/metrics") == 403  # no resource: the first condition is false, the second an error
+    assert outside.calls("/authorize") == asked + 1
+
+
+def test_files_are_read_anew_and_bad_ones_are_not_used(configured: Any, outside: Any) -> None:
+    authn, authz = configured.folder / "authn.yaml", configured.folder / "authz.yaml"
+    problems = configured.server._files
+    path = "/api/v1/namespaces/default/secrets"
+    headers = {"Authorization": "Bearer webhooks-own"}
+
+    def status() -> int:
+        return int(configured.raw("GET", path, headers=headers, anonymous=True)[0])
+
+    authn.write_text(authentication(outside, groups="claims."))
+    until(lambda: any("compilation failed" in file.problem for file in problems))
+    assert who(configured, fresh(outside))[1]["groups"][0] == "x:devs"
+    authn.write_text(authentication(outside, groups="['all']"))
+    until(lambda: who(configured, fresh(outside))[1]["groups"][0] == "all")
+    webhook = str(configured.folder / "webhook-authorize")
+    allow = {"type": "AlwaysAllow", "name": "everybody"}
+    authz.write_text(authorization(webhook, "NoOpinion", allow))
+    until(lambda: any("AlwaysAllow cannot come or go" in file.problem for file in problems))
+    nowhere = configured.folder / "nowhere"
+    nowhere.write_text(Path(webhook).read_text().replace(outside.url, "https://127.0.0.1:1"))
+    authz.write_text(authorization(str(nowhere), "Deny"))
+    until(lambda: status() == 403)
+    body = configured.raw("GET", path, headers=headers, anonymous=True)[2]
+    assert json.loads(body)["message"].endswith("outside: webhook failed")

@@ -42,6 +42,10 @@ class AuthorizerChain:
     def __init__(self, authorizers: Sequence[Authorizer]) -> None:
         self._authorizers = tuple(authorizers)
 
+    def replace(self, authorizers: Sequence[Authorizer]) -> None:
+        """Ask these from now on."""
+        self._authorizers = tuple(authorizers)
+
     async def decide(self, asked: Attributes) -> Decision:
         reasons: list[str] = []
         for authorizer in self._authorizers:

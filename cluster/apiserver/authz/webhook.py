@@ -16,7 +16,7 @@ from cluster.apiserver.authz.attributes import (
     Decision,
 )
 from cluster.apiserver.expiring import Expiring
-from cluster.apiserver.remote import KubeconfigWebhook, RemoteError
+from cluster.apiserver.remote import TIMEOUT_S, KubeconfigWebhook, RemoteError
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +26,16 @@ REMEMBERED = 8192
 
 
 class WebhookAuthorizer:
-    """Config: kubeconfig (a file), allowed_ttl_s (300), other_ttl_s (30).
+    """Config: kubeconfig (a file), timeout_s (10), allowed_ttl_s (300), other_ttl_s (30).
 
-    A webhook that does not answer has no opinion: others decide, and in the end nobody.
+    `failing` is decided when it does not answer; usually it has no opinion then: others decide,
+    and in the end nobody.
     """
 
-    def __init__(self, seams: Seams, config: Mapping[str, Any]) -> None:
-        self._webhook = KubeconfigWebhook(seams, config["kubeconfig"])
+    def __init__(self, seams: Seams, config: Mapping[str, Any], failing: Decision = NONE) -> None:
+        timeout_s = float(config.get("timeout_s") or TIMEOUT_S)
+        self._webhook = KubeconfigWebhook(seams, config["kubeconfig"], timeout_s)
+        self._failing = failing
         self._allowed_ttl_s = float(config.get("allowed_ttl_s", ALLOWED_TTL_S))
         self._other_ttl_s = float(config.get("other_ttl_s", OTHER_TTL_S))
         self._known: Expiring[Decision] = Expiring(seams.clock, REMEMBERED)
@@ -45,10 +48,11 @@ class WebhookAuthorizer:
             answer = await self._webhook.post(review(asked))
         except RemoteError as error:
             log.warning("the authorization webhook does not answer: %s", error)
-            return NONE
+            return self._failing
         decision = _decision(answer.get("status") or {})
         ttl_s = self._allowed_ttl_s if decision.allowed else self._other_ttl_s
-        self._known.put(asked, decision, ttl_s)
+        if ttl_s:
+            self._known.put(asked, decision, ttl_s)
         return decision
 
 

@@ -5,7 +5,7 @@ of the server knows about it.
 """
 
 from cluster.storage.encryption.config import load
-from cluster.storage.encryption.reloading import Reloading
+from cluster.storage.encryption.reloading import following
 from cluster.storage.encryption.store import EncryptedStore, Stale
 
-__all__ = ["EncryptedStore", "Reloading", "Stale", "load"]
+__all__ = ["EncryptedStore", "Stale", "following", "load"]

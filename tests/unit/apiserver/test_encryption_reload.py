@@ -30,7 +30,7 @@ def provider(kind: str, name: str) -> Any:
 def test_a_new_key_comes_into_use_and_a_file_with_mistakes_does_not(tmp_path: Path) -> None:
     path = tmp_path / "encryption.yaml"
     write(path, provider("aesgcm", "old"))
-    api = RunningApi(tmp_path, encryption=str(path), encryption_reload_s=0.05)
+    api = RunningApi(tmp_path, encryption=str(path), config_reload_s=0.05)
     try:
         code, made = api.json("POST", SECRETS, {"metadata": {"name": "s"}, "data": {"a": "Yg=="}})
         assert code == 201
@@ -50,7 +50,7 @@ def test_a_new_key_comes_into_use_and_a_file_with_mistakes_does_not(tmp_path: Pa
 
         assert stored_by() == b"aesgcm:v1:old"
         write(path, provider("rot13", "new"))
-        until(True, lambda: "'rot13' is not supported" in api.server._reloading.problem)
+        until(True, lambda: "'rot13' is not supported" in api.server._files[0].problem)
         assert stored_by() == b"aesgcm:v1:old"
         write(path, provider("secretbox", "new"), provider("aesgcm", "old"))
         until(b"secretbox:v1:new")
