@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable
 from typing import Any
 
 from actors.seams import Seams
@@ -69,24 +71,76 @@ class Binder:
                 return same and (found.get("spec") or {}).get("nodeName") == node
             await self._seams.clock.sleep(0.5 + self._seams.randomness.random())
 
-    async def report_failure(self, pod: Object, message: str) -> None:
-        """The FailedScheduling event, and PodScheduled=False unless it says so already."""
+    async def report_failure(
+        self, pod: Object, message: str, reason: str = "Unschedulable", nominated: str | None = None
+    ) -> None:
+        """The FailedScheduling event, and PodScheduled=False unless it says so already.
+
+        `nominated`: the node that room is made on ("" takes an older nomination back).
+        """
         self._events.event(pod, "Warning", "FailedScheduling", message)
+        status: Object = {}
         old = meta.condition(pod, "PodScheduled") or {}
-        if (old.get("status"), old.get("message")) == ("False", message):
-            return
-        new = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-        since = old.get("lastTransitionTime") if old.get("status") == "False" else None
-        now = meta.format_time(self._seams.clock.wall())
-        new |= {"message": message, "lastTransitionTime": since or now}
+        if (old.get("status"), old.get("reason"), old.get("message")) != ("False", reason, message):
+            status["conditions"] = [self._condition("PodScheduled", "False", reason, message, old)]
+        before = (pod.get("status") or {}).get("nominatedNodeName") or ""
+        if nominated is not None and nominated != before:
+            status["nominatedNodeName"] = nominated or None
+        if status:
+            await self.patch_status(pod, status)
+
+    async def evict(self, victim: Object, preemptor: Object, node: str, scheduler: str) -> None:
+        """Mark a pod as disrupted and delete it; it may be gone already."""
+        message = f"{scheduler}: preempting to accommodate a higher priority pod"
+        condition = self._condition(
+            "DisruptionTarget", "True", "PreemptionByScheduler", message, {}
+        )
+        metadata = victim["metadata"]
+        with contextlib.suppress(NotThere):
+            await self.patch_status(victim, {"conditions": [condition]})
+            async with self._slots:
+                await _there(
+                    self._client.delete(
+                        "pods", metadata["name"], metadata["namespace"], uid=metadata["uid"]
+                    )
+                )
+            uid = preemptor["metadata"]["uid"]
+            text = f"Preempted by pod {uid} on node {node}"
+            self._events.event(victim, "Normal", "Preempted", text)
+
+    async def patch_status(self, pod: Object, status: Object) -> None:
+        """Raises NotThere, ApiError, ClientError."""
         metadata = pod["metadata"]
-        patch = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": [new]}}
+        patch = {"metadata": {"uid": metadata["uid"]}, "status": status}
         async with self._slots:
-            await self._client.patch(
-                "pods",
-                metadata["name"],
-                patch,
-                metadata["namespace"],
-                kind="strategic",
-                subresource="status",
+            await _there(
+                self._client.patch(
+                    "pods",
+                    metadata["name"],
+                    patch,
+                    metadata["namespace"],
+                    kind="strategic",
+                    subresource="status",
+                )
             )
+
+    def _condition(
+        self, type_: str, status: str, reason: str, message: str, old: Object
+    ) -> dict[str, Any]:
+        since = old.get("lastTransitionTime") if old.get("status") == status else None
+        since = since or meta.format_time(self._seams.clock.wall())
+        told = {"type": type_, "status": status, "reason": reason, "message": message}
+        return told | {"lastTransitionTime": since}
+
+
+class NotThere(Exception):
+    """The pod is gone, or another one has its name."""
+
+
+async def _there(request: Awaitable[Any]) -> None:
+    try:
+        await request
+    except ApiError as error:
+        if error.code in (404, 409):
+            raise NotThere from error
+        raise

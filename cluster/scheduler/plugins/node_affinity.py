@@ -2,100 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
+import orjson
 
-from cluster.scheduler.columns import Columns, Mask
-from cluster.scheduler.framework import Rejection, Scores, normalize
-from cluster.scheduler.requests import PodRequest
+from cluster.scheduler.columns import Columns, Mask, View
+from cluster.scheduler.framework import (
+    FilterPlugin,
+    Only,
+    PreFilterPlugin,
+    Refused,
+    Rejection,
+    Scope,
+    ScorePlugin,
+    Scores,
+    normalized,
+)
+from cluster.scheduler.framework.events import events
+from cluster.scheduler.model.pod_info import PodInfo
+from cluster.scheduler.plugins.node_selector import any_term, has_labels, term_holds
 
 Object = dict[str, Any]
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
-class NodeAffinity:
+class NodeAffinity(PreFilterPlugin, FilterPlugin, ScorePlugin):
+    """Arguments: addedAffinity, a NodeAffinity that holds for every pod of the profile."""
+
     name = "NodeAffinity"
-    resolvable = False
+    events = events(nodes="add update")
+    scope = Scope.NODE
+    normalizes = True
 
-    def reject(self, columns: Columns, pod: PodRequest) -> Sequence[Rejection]:
-        fits: Mask = np.ones(len(columns), np.bool_)
-        for key, value in (pod.spec.get("nodeSelector") or {}).items():
-            fits &= columns.label_in(key, [value])
-        required = _affinity(pod).get("requiredDuringSchedulingIgnoredDuringExecution")
-        if required is not None:
-            fits &= _any_term(columns, required.get("nodeSelectorTerms") or ())
-        return [Rejection(~fits, "node(s) didn't match Pod's node affinity/selector")]
+    def __init__(self, added: Object | None = None) -> None:
+        self._added = added or {}
 
-    def score(self, columns: Columns, pod: PodRequest, feasible: Mask) -> Scores | None:
-        preferred = _affinity(pod).get("preferredDuringSchedulingIgnoredDuringExecution")
-        if not preferred:
+    def signature(self, pod: PodInfo) -> Hashable:
+        selector, affinity = pod.spec.get("nodeSelector"), _affinity(pod)
+        return orjson.dumps((selector, affinity)) if selector or affinity else b""
+
+    def pre_filter(self, columns: Columns, pod: PodInfo) -> Refused | Only | None:
+        """Pods that ask for nodes by name (those of DaemonSets) are tried on these only."""
+        terms = (_affinity(pod).get(REQUIRED) or {}).get("nodeSelectorTerms") or ()
+        chosen: set[str] = set()
+        for term in terms:
+            names = _names(term)
+            if names is None:
+                return None
+            chosen |= names
+        if not terms:
             return None
-        raw: Scores = np.zeros(len(columns), np.int64)
-        for entry in preferred:
-            raw += int(entry["weight"]) * _term(columns, entry["preference"])
-        return normalize(raw, feasible)
+        return Only(frozenset(chosen)) if chosen else Refused("pod affinity terms conflict")
+
+    def filters(self, pod: PodInfo, columns: Columns) -> bool:
+        selects = pod.spec.get("nodeSelector") or _affinity(pod).get(REQUIRED)
+        return bool(selects or self._added.get(REQUIRED))
+
+    def filter(self, view: View, pod: PodInfo) -> Iterable[Rejection]:
+        if required := self._added.get(REQUIRED):
+            enforced = any_term(view, required.get("nodeSelectorTerms") or ())
+            reason = "node(s) didn't match scheduler-enforced node affinity"
+            yield Rejection(~enforced, reason, resolvable=False)
+        else:
+            enforced = view.all()
+        reason = "node(s) didn't match Pod's node affinity/selector"
+        yield Rejection(enforced & ~required_nodes(view, pod), reason, resolvable=False)
+
+    def scores(self, pod: PodInfo, columns: Columns) -> bool:
+        return bool(_affinity(pod).get(PREFERRED) or self._added.get(PREFERRED))
+
+    def score(self, view: View, pod: PodInfo, feasible: Mask) -> Scores:
+        raw: Scores = np.zeros(len(view), np.int64)
+        added = self._added.get(PREFERRED) or ()
+        for entry in (*(_affinity(pod).get(PREFERRED) or ()), *added):
+            raw += int(entry["weight"]) * term_holds(view, entry["preference"])
+        return raw
+
+    def normalize(self, raw: Scores, feasible: Mask) -> Scores:
+        return normalized(raw, feasible)
 
 
-def _affinity(pod: PodRequest) -> Object:
+def required_nodes(view: View, pod: PodInfo) -> Mask:
+    """Nodes that the pod's selector and required terms allow."""
+    fits = has_labels(view, pod.spec.get("nodeSelector"))
+    required = _affinity(pod).get(REQUIRED)
+    if required is not None:
+        fits &= any_term(view, required.get("nodeSelectorTerms") or ())
+    return fits
+
+
+def _affinity(pod: PodInfo) -> Object:
     return (pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
 
 
-def _any_term(columns: Columns, terms: Sequence[Object]) -> Mask:
-    """Terms are alternatives; none at all matches no node."""
-    result: Mask = np.zeros(len(columns), np.bool_)
-    for term in terms:
-        result |= _term(columns, term)
-    return result
-
-
-def _term(columns: Columns, term: Object) -> Mask:
-    """All expressions must hold; an empty term matches no node."""
-    expressions = term.get("matchExpressions") or ()
-    fields = term.get("matchFields") or ()
-    if not expressions and not fields:
-        return np.zeros(len(columns), np.bool_)
-    result: Mask = np.ones(len(columns), np.bool_)
-    for expression in expressions:
-        result &= _expression(columns, expression)
-    for field in fields:
-        result &= _field(columns, field)
-    return result
-
-
-def _expression(columns: Columns, expression: Object) -> Mask:
-    key, operator = expression["key"], expression["operator"]
-    values = expression.get("values") or []
-    if operator == "In":
-        return columns.label_in(key, values)
-    if operator == "NotIn":
-        return ~columns.label_in(key, values)
-    if operator == "Exists":
-        return columns.has_label(key)
-    if operator == "DoesNotExist":
-        return ~columns.has_label(key)
-    return columns.label_in(key, _compared(columns.label_values(key), operator, values))
-
-
-def _compared(present: Sequence[str], operator: str, values: Sequence[str]) -> list[str]:
-    """Gt and Lt hold for labels that are integers; anything else matches nothing."""
-    if operator not in ("Gt", "Lt") or len(values) != 1 or not _is_int(values[0]):
-        return []
-    bound = int(values[0])
-    numbers = [(int(text), text) for text in present if _is_int(text)]
-    return [t for n, t in numbers if (n > bound if operator == "Gt" else n < bound)]
-
-
-def _is_int(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
-
-
-def _field(columns: Columns, field: Object) -> Mask:
-    """metadata.name is the only field there is."""
-    chosen: Mask = np.zeros(len(columns), np.bool_)
-    if field["key"] != "metadata.name":
-        return chosen
-    for name in field.get("values") or ():
-        if name in columns.rows:
-            chosen[columns.rows[name]] = True
-    return ~chosen if field["operator"] == "NotIn" else chosen
+def _names(term: Object) -> set[str] | None:
+    """Nodes that a term names; None if it does not name any."""
+    found: set[str] | None = None
+    for field in term.get("matchFields") or ():
+        if field["key"] == "metadata.name" and field["operator"] == "In":
+            values = set(field.get("values") or ())
+            found = values if found is None else found & values
+    return found

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 
-import numpy as np
+from cluster.scheduler.columns import Columns, View
+from cluster.scheduler.framework import FilterPlugin, Rejection, Scope
+from cluster.scheduler.framework.events import events
+from cluster.scheduler.model.pod_info import PodInfo
 
-from cluster.scheduler.columns import Columns
-from cluster.scheduler.framework import Rejection
-from cluster.scheduler.requests import PodRequest
 
-
-class NodeName:
+class NodeName(FilterPlugin):
     name = "NodeName"
-    resolvable = False
+    events = events(nodes="add update")
+    scope = Scope.NODE
 
-    def reject(self, columns: Columns, pod: PodRequest) -> Sequence[Rejection]:
-        wanted = pod.spec.get("nodeName")
-        if not wanted:
-            return ()
-        others = np.ones(len(columns), np.bool_)
-        if wanted in columns.rows:
-            others[columns.rows[wanted]] = False
-        return [Rejection(others, "node(s) didn't match the requested node name")]
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.spec.get("nodeName")
+
+    def filters(self, pod: PodInfo, columns: Columns) -> bool:
+        return bool(pod.spec.get("nodeName"))
+
+    def filter(self, view: View, pod: PodInfo) -> Iterable[Rejection]:
+        others = ~view.named([pod.spec["nodeName"]])
+        reason = "node(s) didn't match the requested node name"
+        return [Rejection(others, reason, resolvable=False)]

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 
-import numpy as np
-
-from cluster.scheduler.columns import Columns, Mask
-from cluster.scheduler.framework import Rejection
-from cluster.scheduler.requests import PodRequest, Port
+from cluster.scheduler.columns import Columns, View
+from cluster.scheduler.framework import FilterPlugin, Rejection, Scope
+from cluster.scheduler.framework.events import ClusterEvent, events
+from cluster.scheduler.model.pod_info import PodInfo
+from cluster.scheduler.model.requests import Port, host_ports
 
 ANY = "0.0.0.0"
 
 
-class NodePorts:
+class NodePorts(FilterPlugin):
     name = "NodePorts"
-    resolvable = True
+    events = events(nodes="add", pods="delete")
+    scope = Scope.PODS
 
-    def reject(self, columns: Columns, pod: PodRequest) -> Sequence[Rejection]:
-        """Host ports are rare, so the pods of each node are simply looked at."""
-        if not pod.ports:
-            return ()
-        taken: Mask = np.array(
-            [any(_conflict(pod, other) for other in columns.pods_on(n)) for n in columns.names],
-            np.bool_,
-        )
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.ports
+
+    def filters(self, pod: PodInfo, columns: Columns) -> bool:
+        return bool(pod.ports)
+
+    def filter(self, view: View, pod: PodInfo) -> Iterable[Rejection]:
+        taken = view.none()
+        for port in view.columns.ports:
+            if any(_same(port, mine) for mine in pod.ports):
+                taken |= view.port_users(port) > 0
         reason = "node(s) didn't have free ports for the requested pod ports"
         return [Rejection(taken, reason)]
 
-
-def _conflict(pod: PodRequest, other: PodRequest) -> bool:
-    return any(_same(mine, theirs) for theirs in other.ports for mine in pod.ports)
+    def helps(self, pod: PodInfo, event: ClusterEvent, columns: Columns) -> bool:
+        if event.is_("pods", "delete"):
+            freed = host_ports(event.obj.get("spec") or {})
+            return any(_same(port, mine) for port in freed for mine in pod.ports)
+        return event.is_("nodes", "add")
 
 
 def _same(one: Port, other: Port) -> bool:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 
-from cluster.scheduler.columns import Columns
-from cluster.scheduler.framework import Rejection
+from cluster.scheduler.columns import Columns, View
+from cluster.scheduler.framework import FilterPlugin, Rejection, Scope
+from cluster.scheduler.framework.events import events
+from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.plugins.tolerations import tolerated
-from cluster.scheduler.requests import PodRequest
 
 TAINT = ("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
 
-class NodeUnschedulable:
+class NodeUnschedulable(FilterPlugin):
     name = "NodeUnschedulable"
-    resolvable = False
+    events = events(nodes="add update")
+    scope = Scope.NODE
 
-    def reject(self, columns: Columns, pod: PodRequest) -> Sequence[Rejection]:
-        if tolerated(pod.spec.get("tolerations") or (), TAINT):
-            return ()
-        return [Rejection(columns.unschedulable, "node(s) were unschedulable")]
+    def signature(self, pod: PodInfo) -> Hashable:
+        return self._bound(pod)
+
+    def filters(self, pod: PodInfo, columns: Columns) -> bool:
+        return self._bound(pod)
+
+    def _bound(self, pod: PodInfo) -> bool:
+        return not tolerated(pod.spec.get("tolerations") or (), TAINT)
+
+    def filter(self, view: View, pod: PodInfo) -> Iterable[Rejection]:
+        return [Rejection(view.unschedulable, "node(s) were unschedulable", resolvable=False)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from cluster.scheduler.framework.events import events
+from cluster.scheduler.framework.plugin import PreEnqueuePlugin
+from cluster.scheduler.model.pod_info import PodInfo
 
 
-class SchedulingGates:
+class SchedulingGates(PreEnqueuePlugin):
     name = "SchedulingGates"
+    events = events()
 
-    def admits(self, pod: dict[str, Any]) -> bool:
-        return not (pod.get("spec") or {}).get("schedulingGates")
+    def pre_enqueue(self, pod: PodInfo) -> str | None:
+        gates = [gate["name"] for gate in pod.spec.get("schedulingGates") or ()]
+        return f"waiting for scheduling gates: [{' '.join(gates)}]" if gates else None

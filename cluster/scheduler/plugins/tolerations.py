@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cluster.scheduler.columns import Taint
+from cluster.scheduler.columns.columns import Taint
 
 Object = dict[str, Any]
 

@@ -54,8 +54,7 @@ def test_a_pod_that_fits_nowhere_says_why_and_is_placed_when_a_node_comes(contro
         message = (
             "0/2 nodes are available: 1 Insufficient cpu, "
             "1 node(s) had untolerated taint {k: v}. preemption: 0/2 nodes are available: "
-            "1 No preemption victims found for incoming pod, "
-            "1 Preemption is not helpful for scheduling."
+            "2 Preemption is not helpful for scheduling."
         )
 
         async def refused():

@@ -1,0 +1,63 @@
+"""Other objects that plugins look up: claims, volumes, classes, budgets, services and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cluster.machinery import meta
+
+Object = dict[str, Any]
+
+
+class Catalog:
+    """By resource ("persistentvolumes", "csinodes.storage.k8s.io") and key."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[str, Object]] = {}
+        self._assumed: dict[str, dict[str, Object]] = {}
+        self._by_namespace: dict[tuple[str, str], dict[str, Object]] = {}
+        self.version = 0
+
+    def put(self, resource: str, obj: Object) -> None:
+        """What was assumed of an older version of the object does not count any more."""
+        key = meta.key(obj)
+        self._objects.setdefault(resource, {})[key] = obj
+        self._by_namespace.setdefault((resource, meta.namespace(obj)), {})[key] = obj
+        self._drop_assumed(resource, key)
+        self.version += 1
+
+    def remove(self, resource: str, obj: Object) -> None:
+        key = meta.key(obj)
+        self._objects.get(resource, {}).pop(key, None)
+        self._by_namespace.get((resource, meta.namespace(obj)), {}).pop(key, None)
+        self._drop_assumed(resource, key)
+        self.version += 1
+
+    def assume(self, resource: str, obj: Object) -> None:
+        """It is about to be written so; counts until the API tells of the object again."""
+        self._assumed.setdefault(resource, {})[meta.key(obj)] = obj
+        self.version += 1
+
+    def restore(self, resource: str, key: str) -> None:
+        """It is not going to be written after all."""
+        self._drop_assumed(resource, key)
+        self.version += 1
+
+    def _drop_assumed(self, resource: str, key: str) -> None:
+        if resource in self._assumed:
+            self._assumed[resource].pop(key, None)
+
+    def get(self, resource: str, key: str) -> Object | None:
+        assumed = self._assumed.get(resource)
+        if assumed and key in assumed:
+            return assumed[key]
+        return self._objects.get(resource, {}).get(key)
+
+    def list(self, resource: str) -> Iterable[Object]:
+        objects, assumed = self._objects.get(resource, {}), self._assumed.get(resource)
+        return (objects | assumed).values() if assumed else objects.values()
+
+    def in_namespace(self, resource: str, namespace: str) -> Iterable[Object]:
+        """Of resources that nobody assumes anything about."""
+        return self._by_namespace.get((resource, namespace), {}).values()

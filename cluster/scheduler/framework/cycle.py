@@ -1,0 +1,212 @@
+"""The scheduling cycle: filters rule nodes out, scores rank what remains. Pure.
+
+Scheduling the same pods over the same columns with the same choices gives the same decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from cluster.scheduler.columns import Columns, Mask, View
+from cluster.scheduler.framework.decision import Decision, Diagnosis
+from cluster.scheduler.framework.evaluation import Evaluation, Evaluations, passing
+from cluster.scheduler.framework.nominations import Nominations
+from cluster.scheduler.framework.plugin import (
+    FilterPlugin,
+    Nomination,
+    Only,
+    Refused,
+    Scope,
+    Scores,
+)
+from cluster.scheduler.framework.profile import Profile
+from cluster.scheduler.model.pod_info import PodInfo
+
+Choose = Callable[[int], int]
+"""From a number of equally good nodes to the index of one (upstream picks at random)."""
+
+
+def first(count: int) -> int:
+    return 0
+
+
+class Cycle:
+    """Decides for the pods of one profile. Reads the columns; the caller accounts what it binds."""
+
+    def __init__(
+        self,
+        columns: Columns,
+        profile: Profile,
+        nominations: Nominations | None = None,
+        choose: Choose = first,
+    ) -> None:
+        self.columns, self.profile, self.choose = columns, profile, choose
+        self.nominations = Nominations() if nominations is None else nominations
+        self._evaluations = Evaluations(columns, profile)
+        self._cluster_filters = [p for p in profile.filters if p.scope is Scope.CLUSTER]
+
+    def decide(self, pod: PodInfo) -> Decision:
+        """The best node; or why there is none, and what PostFilter plugins would do about it."""
+        feasible, evaluation, refused = self.feasible(pod)
+        if refused is None and feasible.any():
+            return self.select(pod, feasible, evaluation)
+        diagnosis = self.diagnose(pod)
+        return Decision("", 0, diagnosis, self.post_filter(pod, diagnosis))
+
+    def select(self, pod: PodInfo, feasible: Mask, evaluation: Evaluation) -> Decision:
+        """The best of the feasible nodes, of which there is at least one."""
+        count = int(np.count_nonzero(feasible))
+        if nominated := self._nominated(pod, feasible):
+            return Decision(nominated, count)
+        if count == 1:
+            return Decision(self.columns.names[int(feasible.argmax())], 1)
+        total = self.scores(pod, feasible, evaluation)
+        best = np.flatnonzero(feasible & (total == total.max(where=feasible, initial=-1)))
+        return Decision(self.columns.names[best[self.choose(len(best))]], count)
+
+    def _nominated(self, pod: PodInfo, feasible: Mask) -> str:
+        """The node on which room was made for the pod, if it fits there now."""
+        node = self.nominations.node_of(pod.uid) or pod.nominated
+        row = self.columns.rows.get(node) if node else None
+        return node if row is not None and feasible[row] else ""
+
+    # Filters
+
+    def feasible(self, pod: PodInfo) -> tuple[Mask, Evaluation, Refused | None]:
+        """Nodes that all filters let through (meaningless after a refusal)."""
+        evaluation = self._evaluations.of(pod)
+        result, refused = self._pre_filter(pod, evaluation.fits)
+        if refused is not None or not result.any():
+            return result, evaluation, refused
+        view = View(self.columns)
+        for plugin in self._cluster_filters:
+            if plugin.filters(pod, self.columns):
+                result &= passing(view, pod, [plugin])
+        if len(self.nominations):
+            self._leave_room(pod, result)
+        return result, evaluation, None
+
+    def _pre_filter(self, pod: PodInfo, fits: Mask) -> tuple[Mask, Refused | None]:
+        result = fits
+        for plugin in self.profile.pre_filters:
+            answer = plugin.pre_filter(self.columns, pod)
+            if isinstance(answer, Refused):
+                return result, answer
+            if isinstance(answer, Only):
+                result &= self.columns.table.mask(answer.nodes)
+        return result, None
+
+    def dynamic_filters(self, pod: PodInfo) -> list[FilterPlugin]:
+        """Those whose answer about a node changes with the pods of the cluster."""
+        found = self.profile.filters
+        return [p for p in found if p.scope is not Scope.NODE and p.filters(pod, self.columns)]
+
+    def _leave_room(self, pod: PodInfo, feasible: Mask) -> None:
+        """Nodes must also do with the pods that are nominated for them."""
+        rows = self.columns.rows
+        before = self.nominations.before(pod)
+        before = {n: pods for n, pods in before.items() if n in rows and feasible[rows[n]]}
+        filters = self.dynamic_filters(pod)
+        alone = any(plugin.scope is Scope.CLUSTER for plugin in filters)
+        groups = [{n: pods} for n, pods in before.items()] if alone else [before]
+        for group in groups if before else ():
+            self._leave_room_on(group, pod, feasible, filters)
+
+    def _leave_room_on(
+        self,
+        group: Mapping[str, list[PodInfo]],
+        pod: PodInfo,
+        feasible: Mask,
+        filters: list[FilterPlugin],
+    ) -> None:
+        added = [(node, nominated) for node, pods in group.items() for nominated in pods]
+        with self.columns.what_if(add=added):
+            rows = np.array([self.columns.rows[node] for node in group], np.intp)
+            feasible[rows] &= passing(View(self.columns, rows), pod, filters)
+
+    # Scores
+
+    def scores(self, pod: PodInfo, feasible: Mask, evaluation: Evaluation | None = None) -> Scores:
+        """Weighted sums per node; only those of feasible nodes mean anything."""
+        evaluation = evaluation or self._evaluations.of(pod)
+        total, view = evaluation.total, View(self.columns)
+        for plugin, weight in self.profile.scores:
+            if not plugin.scores(pod, self.columns):
+                continue
+            if plugin.scope is Scope.CLUSTER:
+                raw = plugin.score(view, pod, feasible)
+            elif plugin.normalizes:
+                raw = evaluation.raw[plugin.name]
+            else:
+                continue
+            total += weight * plugin.normalize(raw, feasible)
+        return total
+
+    # When no node will do
+
+    def diagnose(self, pod: PodInfo) -> Diagnosis:
+        """A node counts for the first filter that rejects it, with all of that filter's reasons.
+
+        Pods that are nominated for nodes count as if they were there.
+        """
+        before = self.nominations.before(pod) if len(self.nominations) else {}
+        added = [(node, nominated) for node, pods in before.items() for nominated in pods]
+        with self.columns.what_if(add=added):
+            return self._diagnose(pod)
+
+    def _diagnose(self, pod: PodInfo) -> Diagnosis:
+        diagnosis = Diagnosis(len(self.columns), resolvable=np.zeros(len(self.columns), np.bool_))
+        left = np.ones(len(self.columns), np.bool_)
+        for plugin in self.profile.pre_filters:
+            answer = plugin.pre_filter(self.columns, pod)
+            if isinstance(answer, Refused):
+                diagnosis.refusal = answer.reason
+                diagnosis.plugins.add(plugin.name)
+                diagnosis.resolvable = left if answer.resolvable else None
+                return diagnosis
+            if isinstance(answer, Only):
+                excluded = left & ~self.columns.table.mask(answer.nodes)
+                self._count(diagnosis, plugin.name, excluded, _excluded_by(plugin.name))
+                left &= ~excluded
+        for filter_ in self.profile.filters:
+            if filter_.filters(pod, self.columns):
+                left = self._diagnose_filter(filter_, pod, left, diagnosis)
+        return diagnosis
+
+    def _diagnose_filter(
+        self, plugin: FilterPlugin, pod: PodInfo, left: Mask, diagnosis: Diagnosis
+    ) -> Mask:
+        rejected, final = np.zeros(len(left), np.bool_), np.zeros(len(left), np.bool_)
+        for rejection in plugin.filter(View(self.columns), pod):
+            nodes = rejection.nodes & left
+            self._count(diagnosis, plugin.name, nodes, rejection.reason)
+            rejected |= nodes
+            if not rejection.resolvable:
+                final |= nodes
+        if diagnosis.resolvable is not None:
+            diagnosis.resolvable |= rejected & ~final
+        return left & ~rejected
+
+    def _count(self, diagnosis: Diagnosis, plugin: str, nodes: Mask, reason: str) -> None:
+        count = int(np.count_nonzero(nodes))
+        if count:
+            diagnosis.reasons[reason] += count
+            diagnosis.plugins.add(plugin)
+
+    def post_filter(self, pod: PodInfo, diagnosis: Diagnosis) -> Nomination | None:
+        """The first plugin that finds a node, or what all of them had to say."""
+        messages, keeps = [], False
+        for plugin in self.profile.post_filters if diagnosis.node_count else ():
+            nomination = plugin.post_filter(self, pod, diagnosis)
+            if nomination.node:
+                return nomination
+            messages.append(nomination.message)
+            keeps = keeps or nomination.keeps
+        message = ", ".join(text for text in messages if text)
+        return Nomination(message=message, keeps=keeps) if messages else None
+
+
+def _excluded_by(name: str) -> str:
+    return f"node(s) didn't satisfy plugin(s) [{name}]"

@@ -1,0 +1,1 @@
+"""What a pod asks for, read once from its object. Pure values; nothing here knows of nodes."""

@@ -1,0 +1,80 @@
+"""DefaultPreemption: pods of lower priority go where that makes room for the pod."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from cluster.machinery import meta
+from cluster.scheduler.framework.cycle import Cycle
+from cluster.scheduler.framework.decision import NOT_HELPFUL, Diagnosis, histogram
+from cluster.scheduler.framework.plugin import Nomination, PostFilterPlugin
+from cluster.scheduler.model.pod_info import PodInfo
+from cluster.scheduler.preemption.budgets import Budgets
+from cluster.scheduler.preemption.candidates import Candidate, DryRun, pick
+
+BUDGETS = "poddisruptionbudgets.policy"
+
+
+class DefaultPreemption(PostFilterPlugin):
+    """Arguments: minCandidateNodesPercentage and minCandidateNodesAbsolute."""
+
+    name = "DefaultPreemption"
+
+    def __init__(self, least_percent: int = 10, least: int = 100) -> None:
+        self._least_percent, self._least = least_percent, least
+
+    def post_filter(self, cycle: Cycle, pod: PodInfo, diagnosis: Diagnosis) -> Nomination:
+        if wrong := _not_eligible(cycle, pod, diagnosis):
+            return Nomination(message=f"preemption: {wrong}", keeps=True)
+        nodes = self._offered(cycle, diagnosis)
+        dry_run = DryRun(cycle, pod, Budgets(cycle.columns.catalog.list(BUDGETS)))
+        candidates = self._find(dry_run, nodes)
+        if candidates:
+            best = pick(candidates)
+            return Nomination(best.node, best.victims)
+        return Nomination(message=_message(diagnosis, len(nodes), dry_run.reasons))
+
+    def _offered(self, cycle: Cycle, diagnosis: Diagnosis) -> list[str]:
+        """Nodes that could be made to fit, from a random one on."""
+        if diagnosis.resolvable is None or not diagnosis.resolvable.any():
+            return []
+        rows = np.flatnonzero(diagnosis.resolvable)
+        return [cycle.columns.names[row] for row in np.roll(rows, -cycle.choose(len(rows)))]
+
+    def _find(self, dry_run: DryRun, nodes: Sequence[str]) -> list[Candidate]:
+        """Until there are enough, and one of them violates no budget."""
+        enough = max(len(nodes) * self._least_percent // 100, self._least)
+        found: list[Candidate] = []
+        for start in range(0, len(nodes), max(1, enough)):
+            found += dry_run.run(nodes[start : start + enough])
+            if len(found) >= enough and any(not c.violations for c in found):
+                break
+        return found
+
+
+def _not_eligible(cycle: Cycle, pod: PodInfo, diagnosis: Diagnosis) -> str:
+    if pod.spec.get("preemptionPolicy") == "Never":
+        return "not eligible due to preemptionPolicy=Never."
+    node = pod.nominated
+    row = cycle.columns.rows.get(node)
+    if row is None or diagnosis.resolvable is None or not diagnosis.resolvable[row]:
+        return ""
+    for other in cycle.columns.pods_on(node):
+        if other.terminating and other.priority < pod.priority and _preempted(other):
+            return "not eligible due to a terminating pod on the nominated node."
+    return ""
+
+
+def _preempted(pod: PodInfo) -> bool:
+    condition = meta.condition(pod.pod, "DisruptionTarget") or {}
+    return (condition.get("status"), condition.get("reason")) == ("True", "PreemptionByScheduler")
+
+
+def _message(diagnosis: Diagnosis, offered: int, reasons: Counter[str]) -> str:
+    told = [*reasons.items()]
+    if diagnosis.node_count > offered:
+        told.append((NOT_HELPFUL, diagnosis.node_count - offered))
+    return f"preemption: 0/{diagnosis.node_count} nodes are available: {histogram(told)}."
