@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sortedcontainers import SortedDict
 
@@ -14,9 +15,10 @@ from cluster.machinery.resources import Resource
 from cluster.storage import keys, views
 from cluster.storage.entry import Change, Entry, FieldsOf, read
 from cluster.storage.selection import Selection
-from cluster.storage.watcher import Deliver, Watcher
+from cluster.storage.watcher import Batch, Deliver, Watcher
 
 WINDOW_CHANGES = 4096
+SHARED_BATCHES = 32
 LAST = "\U0010ffff"
 
 
@@ -38,6 +40,8 @@ class ResourceCache:
         self._window: deque[Change] = deque()
         self._window_size = window
         self._watchers: dict[Watcher, None] = {}
+        self._selections: WeakValueDictionary[Selection, Selection] = WeakValueDictionary()
+        self._batches: dict[tuple[int, int, int], tuple[Selection, Batch]] = {}
         self.first_sequence = 0
         self.floor = 0
         self.changed_revision = 0
@@ -111,6 +115,7 @@ class ResourceCache:
             listener()
         for watcher in list(self._watchers):
             watcher.resume()
+        self._batches.clear()
         for mirror in self.mirrors:
             mirror.notify()
 
@@ -163,7 +168,8 @@ class ResourceCache:
         """
         if revision < self.floor:
             raise status.gone(f"too old resource version: {revision} ({self.floor})")
-        watcher = Watcher(self, selection, revision, deliver, ended, ready)
+        shared = self._selections.setdefault(selection, selection)
+        watcher = Watcher(self, shared, revision, deliver, ended, ready)
         self._watchers[watcher] = None
         return watcher
 
@@ -178,6 +184,22 @@ class ResourceCache:
                 break
             newer += 1
         return self.end_sequence - newer
+
+    def batch(self, start: int, end: int, selection: Selection) -> Batch:
+        """What a selection shows of a piece of the window; shared by all who ask for the same.
+
+        `selection` is that of a watcher: equal ones are the same object.
+        """
+        place = (start, end, id(selection))
+        found = self._batches.get(place)
+        if found is not None:
+            return found[1]
+        if len(self._batches) >= SHARED_BATCHES:
+            self._batches.clear()
+        changes = self.changes_from(start, end - start)
+        batch = Batch(selection.chosen(changes), changes[-1].revision)
+        self._batches[place] = selection, batch  # which keeps the selection, and so its id
+        return batch
 
     def changes_from(self, sequence: int, limit: int) -> Sequence[Change]:
         """Changes of the window, oldest first."""

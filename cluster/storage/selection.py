@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cluster.machinery.selectors import FieldRequirement, FieldSelector, LabelSelector
@@ -26,6 +27,11 @@ class Selection:
         if self.fields is None:
             return True
         return all(_holds(r, entry) for r in self.fields.requirements)
+
+    def chosen(self, changes: Iterable[Change]) -> list[tuple[EventType, Change]]:
+        """Those that concern the selection, and how."""
+        found = ((self.classify(change), change) for change in changes)
+        return [(type_, change) for type_, change in found if type_ is not None]
 
     def classify(self, change: Change) -> EventType | None:
         """What the change is for this selection: leaving it is a deletion, entering a creation."""

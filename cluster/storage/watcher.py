@@ -1,12 +1,15 @@
-"""One watch on a cache: a cursor into the shared window of changes, never a queue of its own.
+"""Watches on a cache: cursors into its shared window of changes, never queues of their own.
 
 A watcher that cannot keep up costs nothing: it just stays behind. When the window has moved past
 its cursor it has missed something, so it is ended with 410 and its client lists again.
+
+Watchers at the same place that select the same share a batch: it is chosen and framed once, and
+all that is left to do for each of them is to write bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.machinery import status
@@ -16,14 +19,35 @@ from cluster.storage.selection import Selection
 if TYPE_CHECKING:
     from cluster.storage.cache import ResourceCache
 
-Selected = tuple[EventType, Change]
-Deliver = Callable[[Sequence[Selected]], None]
-MAX_BATCH = 1000
+Make = Callable[[str, bytes], bytes]
+MAX_BATCH = 64
 """Changes looked at in one go, so that one watcher does not hold up the others."""
 
 
+class Batch:
+    """The selected changes of a piece of the window, in order. Shared and immutable."""
+
+    __slots__ = ("_joined", "revision", "selected")
+
+    def __init__(self, selected: Sequence[tuple[EventType, Change]], revision: int) -> None:
+        """`revision`: that of the last change that was looked at."""
+        self.selected, self.revision = selected, revision
+        self._joined: dict[Hashable, bytes] = {}
+
+    def joined(self, form: Hashable, make: Make) -> bytes:
+        """All events framed in a form, as one piece of bytes; made on first use."""
+        found = self._joined.get(form)
+        if found is None:
+            frames = [change.frame(form, type_, make) for type_, change in self.selected]
+            found = self._joined[form] = b"".join(frames)
+        return found
+
+
+Deliver = Callable[[Batch], None]
+
+
 class Watcher:
-    """`deliver` is called with the selected changes, in order; `ended` once, at most.
+    """`deliver` is called with what is selected, in order; `ended` once, at most.
 
     Nothing is delivered while `ready()` is false; call `resume` when it is true again.
     """
@@ -40,6 +64,7 @@ class Watcher:
         self.selection, self.revision = selection, revision
         self._cache, self._deliver, self._ended, self._ready = cache, deliver, ended, ready
         self.sequence = cache.sequence_after(revision)
+        self._future = revision if revision > cache.changed_revision else 0
 
     @property
     def caught_up(self) -> bool:
@@ -52,19 +77,17 @@ class Watcher:
             self.end(status.gone(f"too old resource version: {self.revision}"))
             return
         while not self.caught_up and self._ready():
-            self._step(self._cache.changes_from(self.sequence, MAX_BATCH))
+            end = min(self._cache.end_sequence, self.sequence + MAX_BATCH)
+            self._take(self._cache.batch(self.sequence, end, self.selection), end)
 
-    def _step(self, changes: Sequence[Change]) -> None:
-        selected: list[Selected] = []
-        for change in changes:
-            if change.revision > self.revision:
-                type_ = self.selection.classify(change)
-                if type_ is not None:
-                    selected.append((type_, change))
-        self.sequence += len(changes)
-        self.revision = max(self.revision, changes[-1].revision)
-        if selected:
-            self._deliver(selected)
+    def _take(self, batch: Batch, end: int) -> None:
+        if self._future:
+            batch = _later(batch, self._future)
+            self._future = self._future if batch.revision < self._future else 0
+        self.sequence = end
+        self.revision = max(self.revision, batch.revision)
+        if batch.selected:
+            self._deliver(batch)
 
     def end(self, error: status.ApiError) -> None:
         """Stop for good; the client is told why."""
@@ -74,3 +97,8 @@ class Watcher:
     def close(self) -> None:
         """Forget this watch; nothing is called any more."""
         self._cache.forget(self)
+
+
+def _later(batch: Batch, revision: int) -> Batch:
+    selected = [each for each in batch.selected if each[1].revision > revision]
+    return Batch(selected, batch.revision)

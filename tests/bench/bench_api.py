@@ -26,6 +26,7 @@ import uvloop
 from etcd import resident_bytes
 from figures import Load, tell
 from http1 import Http1, Lines, run_all
+from pods import PODS, Requests, pod
 
 from actors import collector
 from cluster.client.config import ClientConfig
@@ -46,7 +47,6 @@ KNOWN = {
     "memory": 660.0,
 }
 """Of kube-apiserver 1.20: per second, or milliseconds, or MB. The list has 3,200 pods."""
-PODS = "/api/v1/namespaces/bench/pods"
 
 
 class Cluster:
@@ -99,30 +99,31 @@ class Bench:
         assert context is not None
         self._context: ssl.SSLContext = context
         self._host, self._port = str(url.hostname), int(url.port or 443)
+        self._requests = Requests(self._host)
         self._cluster, self._pods, self._duration_s = cluster, pods, duration_s
         self._names = [f"pod-{number:05d}" for number in range(pods)]
 
     async def run(self) -> None:
         links = [await self._connect() for _ in range(CONNECTIONS)]
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench"}}
-        await run_all(links[:1], [self._request("POST", "/api/v1/namespaces", namespace)], 201)
+        await run_all(links[:1], [self._requests.of("POST", "/api/v1/namespaces", namespace)], 201)
         await self._settled(links[0])
         before = self._cluster.memory_bytes()
-        serial = [self._request("POST", PODS, _pod(f"serial-{n}")) for n in range(100)]
+        serial = [self._requests.of("POST", PODS, pod(f"serial-{n}")) for n in range(100)]
         alone = await run_all(links[:1], serial, 201)
         tell("one create after another, median", "ms", alone.p50_ms, KNOWN["serial create"])
-        creates = (self._request("POST", PODS, _pod(name)) for name in self._names)
+        creates = (self._requests.of("POST", PODS, pod(name)) for name in self._names)
         self._tell("pod creates", await run_all(links, creates, 201), KNOWN["creates"])
         per_pod = (self._cluster.memory_bytes() - before) / (self._pods + 100)
         tell("memory per 10,000 pods", "MB", per_pod * 1e4 / 1e6, None)
         await self._reads(links)
-        patches = (self._status_patch(name, 1) for name in self._names)
+        patches = (self._requests.status_patch(name, 1) for name in self._names)
         self._tell("status patches", await run_all(links, patches, 200), KNOWN["status patches"])
         for watchers in WATCHERS:
             await self._watch(links, watchers)
         memory = self._cluster.memory_bytes() / 1e6
         tell("memory of the API server", "MB", memory, KNOWN["memory"], pods=self._pods)
-        deletes = (self._request("DELETE", f"{PODS}/{name}", _NOW) for name in self._names)
+        deletes = (self._requests.of("DELETE", f"{PODS}/{name}", _NOW) for name in self._names)
         self._tell("pod deletes", await run_all(links, deletes, 200), KNOWN["deletes"])
         for link in links:
             link.close()
@@ -133,14 +134,14 @@ class Bench:
     async def _settled(self, link: Http1) -> None:
         """Once the namespace has its default service account, for pods are given it."""
         path = "/api/v1/namespaces/bench/serviceaccounts/default"
-        while (await link.call(self._request("GET", path)))[0] != 200:
+        while (await link.call(self._requests.of("GET", path)))[0] != 200:
             await asyncio.sleep(0.1)
 
     async def _reads(self, links: Sequence[Http1]) -> None:
-        gets = (self._request("GET", f"{PODS}/{name}") for name in self._names * 3)
+        gets = (self._requests.of("GET", f"{PODS}/{name}") for name in self._names * 3)
         self._tell("pod gets", await run_all(list(links), gets, 200), KNOWN["gets"])
         for name, query in (("list", ""), ("list at any revision", "?resourceVersion=0")):
-            lists = [self._request("GET", PODS + query)] * 10
+            lists = [self._requests.of("GET", PODS + query)] * 10
             load = await run_all(list(links[:1]), lists, 200)
             tell(f"{name}, median", "ms", load.p50_ms, KNOWN[name], pods=self._pods + 100)
 
@@ -152,7 +153,7 @@ class Bench:
             counted[0] += lines
 
         selector = f"labelSelector=watched%3D{watchers}"
-        request = self._request("GET", f"{PODS}?watch=1&resourceVersion=0&{selector}")
+        request = self._requests.of("GET", f"{PODS}?watch=1&resourceVersion=0&{selector}")
         loop, watches = asyncio.get_running_loop(), []
         for _ in range(watchers):
             _, watch = await loop.create_connection(
@@ -160,13 +161,13 @@ class Bench:
             )
             watches.append(watch)
         names = [f"watched-{watchers}-{number}" for number in range(WATCHED)]
-        created = [self._request("POST", PODS, _pod(name, watchers)) for name in names]
+        created = [self._requests.of("POST", PODS, pod(name, watchers)) for name in names]
         await run_all(list(links), created, 201)
         await self._delivered(counted, watchers * WATCHED)
         begun, start_s, rounds = counted[0], time.perf_counter(), 0
         while time.perf_counter() - start_s < self._duration_s:
             rounds += 1
-            patches = (self._status_patch(name, rounds) for name in names)
+            patches = (self._requests.status_patch(name, rounds) for name in names)
             await run_all(list(links[:16]), patches, 200)
         await self._delivered(counted, begun + rounds * WATCHED * watchers)
         per_s = (counted[0] - begun) / (time.perf_counter() - start_s)
@@ -187,50 +188,8 @@ class Bench:
         tell(f"{name}, median", "ms", load.p50_ms, None, connections=CONNECTIONS)
         tell(f"{name}, p99", "ms", load.p99_ms, None, connections=CONNECTIONS)
 
-    def _status_patch(self, name: str, number: int) -> bytes:
-        status = {"status": {"message": f"round {number}", "phase": "Pending"}}
-        kind = "application/merge-patch+json"
-        return self._request("PATCH", f"{PODS}/{name}/status", status, kind)
-
-    def _request(
-        self, method: str, target: str, body: Any = None, kind: str = "application/json"
-    ) -> bytes:
-        content = b"" if body is None else json.dumps(body).encode()
-        head = [
-            f"{method} {target} HTTP/1.1",
-            f"Host: {self._host}",
-            "User-Agent: bench",
-            "Accept: application/json",
-            *([f"Content-Type: {kind}", f"Content-Length: {len(content)}"] if content else []),
-        ]
-        return "\r\n".join([*head, "", ""]).encode() + content
-
 
 _NOW = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
-
-
-def _pod(name: str, watchers: int = 0) -> dict[str, Any]:
-    """One that no scheduler takes, so that only the API is measured."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "labels": {"app": "bench", "watched": str(watchers)},
-        },
-        "spec": {
-            "schedulerName": "nobody",
-            "containers": [
-                {
-                    "name": "main",
-                    "image": "registry.example/app:1",
-                    "command": ["sleep", "3600"],
-                    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-                    "env": [{"name": "MODE", "value": "bench"}],
-                }
-            ],
-        },
-    }
 
 
 def main() -> None:

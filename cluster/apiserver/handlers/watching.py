@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,7 @@ from cluster.machinery import status
 from cluster.machinery.status import ApiError
 from cluster.storage.entry import Entry
 from cluster.storage.listing import NOT_OLDER
-from cluster.storage.watcher import Selected, Watcher
+from cluster.storage.watcher import Batch, Watcher
 
 TIMEOUT_S = (1800.0, 3600.0)
 """A watch without timeoutSeconds ends at a random time between, so that clients spread."""
@@ -106,6 +106,8 @@ class _Session:
         self._revision, self._marked = revision, marked
         self._bookmarks = call.request.flag("allowWatchBookmarks")
         self._error: ApiError | None = None
+        self._form: Hashable = None
+        """Of every event but the first."""
         self._ended = asyncio.Event()
         self._stream: Stream | None = None
         self.watcher: Watcher | None = None
@@ -115,13 +117,19 @@ class _Session:
     def ready(self) -> bool:
         return self._stream is not None and self._stream.writable
 
-    def deliver(self, selected: Sequence[Selected]) -> None:
+    def deliver(self, batch: Batch) -> None:
         assert self._stream is not None
-        make, frames = self.shaper.frame, []
-        for type_, change in selected:
-            frames.append(change.frame(self.shaper.form, type_, make))
-            self.shaper.sent()
-        self._stream.write_chunks(b"".join(frames))
+        shaper = self.shaper
+        form = shaper.form
+        if form == self._form:
+            self._stream.write_chunks(batch.joined(form, shaper.frame))
+            return
+        type_, change = batch.selected[0]  # the first of all may look different
+        self._stream.write_chunks(change.frame(form, type_, shaper.frame))
+        shaper.sent()
+        self._form = shaper.form
+        if len(batch.selected) > 1:
+            self.deliver(Batch(batch.selected[1:], batch.revision))
 
     def end(self, error: ApiError) -> None:
         self._error = error
@@ -139,6 +147,7 @@ class _Session:
         finally:
             if self.watcher is not None:
                 self.watcher.close()
+                self.watcher = None  # they know each other: a cycle holds the connection
         if self._error is not None:
             await self._say_why(stream, self._error)
 
@@ -203,6 +212,8 @@ class _Session:
         """A bookmark says that nothing up to its revision is missing, so only if that is so."""
         assert self._stream is not None
         watcher = self.watcher
+        if self._bookmarks and watcher is not None:
+            watcher.resume()
         if self._bookmarks and watcher is not None and watcher.caught_up:
             revision = max(self._call.kept.progress.revision, self._revision)
             self._stream.write_chunks(self.shaper.bookmark(revision))

@@ -26,6 +26,8 @@ from cluster.apiserver.http.messages import (
 
 log = logging.getLogger(__name__)
 
+PIECE_BYTES = 32 * 1024
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -38,7 +40,7 @@ class Limits:
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 180.0
     ending_idle_s: float = 1.0
-    buffer_bytes: int = 256 * 1024
+    buffer_bytes: int = 64 * 1024
 
 
 class _Refused(Exception):
@@ -91,6 +93,8 @@ class HttpConnection(asyncio.Protocol):
         self._disarm()
         self._queue.clear()
         self._writable = False
+        self._parser = None  # these two know this connection: without them no cycle
+        self._transport = cast(asyncio.Transport, _Gone())  # keeps it, and its buffers, alive
         if not self.closed.done():
             self.closed.set_result(None)
         self._forget(self)
@@ -217,6 +221,7 @@ class HttpConnection(asyncio.Protocol):
             stream.finish()
         elif response is not None:
             self._write(response, keep_alive, request.method == "HEAD")
+        self._stream = None
         if not self._writable and not self.closed.done():
             await self._drain()
 
@@ -232,10 +237,11 @@ class HttpConnection(asyncio.Protocol):
             self._told_to_close = True
         head = encode_head(response.status, headers)
         body = b"" if head_only else response.body
-        if len(body) < 65536:
+        if len(body) < PIECE_BYTES:
             self._transport.write(head + body)
         else:
-            self._transport.writelines([head, body])
+            self._transport.write(head)
+            write_pieces(self._transport, body)
 
     def _open_stream(self, status: int, headers: Headers) -> ChunkedStream:
         self._stream = ChunkedStream(self, self._transport)
@@ -345,6 +351,28 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(_Refused(408, "no request came in time"))
 
 
+class _Gone:
+    """In place of the transport of a connection that is lost."""
+
+    def write(self, data: bytes) -> None:
+        """Nobody reads it."""
+
+    def close(self) -> None:
+        """It is."""
+
+    abort = pause_reading = resume_reading = close
+
+
+def write_pieces(transport: asyncio.Transport, data: bytes) -> None:
+    """TLS keeps a buffer as large as the largest piece ever written, for every connection."""
+    if len(data) <= PIECE_BYTES:
+        transport.write(data)
+        return
+    view = memoryview(data)
+    for start in range(0, len(data), PIECE_BYTES):
+        transport.write(view[start : start + PIECE_BYTES])
+
+
 class ChunkedStream:
     """An answer of chunks; see `messages.Stream`."""
 
@@ -368,7 +396,7 @@ class ChunkedStream:
 
     def write_chunks(self, framed: bytes) -> None:
         if not self.closed.done():
-            self._transport.write(framed)
+            write_pieces(self._transport, framed)
 
     def abort(self) -> None:
         self._transport.abort()
@@ -377,4 +405,5 @@ class ChunkedStream:
         """Called by the connection when the handler has returned."""
         for callback in self._callbacks:
             self._connection.off_writable(callback)
+        self._callbacks.clear()
         self.write_chunks(b"0\r\n\r\n")

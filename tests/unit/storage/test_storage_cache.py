@@ -16,6 +16,7 @@ from cluster.storage.cache import ResourceCache
 from cluster.storage.listing import ListOptions
 from cluster.storage.options import DeleteOptions
 from cluster.storage.selection import Selection
+from cluster.storage.watcher import MAX_BATCH, Batch
 from raftstore.errors import Unavailable
 from raftstore.testing import MemoryStore
 
@@ -33,13 +34,16 @@ class Client:
 
     def __init__(self, cache: ResourceCache, selection: Selection, revision: int) -> None:
         self.seen: list[tuple[str, str, int]] = []
+        self.batches: list[Batch] = []
         self.error: ApiError | None = None
         self.reads = True
         self.watcher = cache.watch(selection, revision, self._take, self._end, lambda: self.reads)
         self.watcher.resume()
 
-    def _take(self, selected: Any) -> None:
-        self.seen += [(type_, c.key.rpartition("/")[2], c.revision) for type_, c in selected]
+    def _take(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        found = batch.selected
+        self.seen += [(type_, c.key.rpartition("/")[2], c.revision) for type_, c in found]
 
     def _end(self, error: ApiError) -> None:
         self.error = error
@@ -85,7 +89,7 @@ def test_a_deletion_shows_the_last_state_under_its_own_version() -> None:
     cache = filled()
     shown = []
     watcher = cache.watch(
-        Selection(PREFIX), 5, lambda s: shown.extend(s), lambda e: None, lambda: True
+        Selection(PREFIX), 5, lambda b: shown.extend(b.selected), lambda e: None, lambda: True
     )
     cache.delete(PREFIX + "d/a", 6)
     watcher.resume()
@@ -142,6 +146,40 @@ def test_equal_forms_share_one_frame() -> None:
     assert change.frame("json", "MODIFIED", make) is change.frame("json", "MODIFIED", make)
     change.frame("table", "MODIFIED", make)
     assert len(made) == 2
+
+
+def test_watchers_that_select_the_same_share_what_is_chosen_and_framed() -> None:
+    cache = filled()
+    tagged = [Client(cache, Selection(PREFIX, selectors.parse_labels("t=1")), 5) for _ in range(2)]
+    other = Client(cache, Selection(PREFIX), 5)
+    write(cache, "a", 6, t="1")
+    write(cache, "b", 7)
+    assert tagged[0].batches[0] is tagged[1].batches[0]
+    assert tagged[0].batches[0] is not other.batches[0]
+    frame = tagged[0].batches[0].joined("json", lambda type_, data: data)
+    assert frame is tagged[1].batches[0].joined("json", lambda type_, data: data)
+    assert [seen[1] for seen in tagged[0].seen] == ["a"]
+    assert [seen[1] for seen in other.seen] == ["a", "b"]
+
+
+def test_who_lags_is_given_what_is_missing_in_pieces_of_bounded_size() -> None:
+    cache = filled()
+    client = Client(cache, Selection(PREFIX), 5)
+    client.reads = False
+    for revision in range(6, 6 + 3 * MAX_BATCH):
+        write(cache, "a", revision)
+    client.reads = True
+    client.watcher.resume()
+    assert [len(batch.selected) for batch in client.batches] == [MAX_BATCH] * 3
+    assert [revision for *_, revision in client.seen] == list(range(6, 6 + 3 * MAX_BATCH))
+
+
+def test_a_watch_from_a_revision_to_come_shows_only_what_is_later() -> None:
+    cache = filled()
+    client = Client(cache, Selection(PREFIX), 7)
+    for revision in range(6, 10):
+        write(cache, "a", revision)
+    assert [revision for *_, revision in client.seen] == [8, 9]
 
 
 def test_a_replaced_cache_ends_its_watches() -> None:
