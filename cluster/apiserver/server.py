@@ -42,6 +42,7 @@ from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
 from cluster.storage import cache, compactor, encryption, keys
 from cluster.storage.cache import ResourceCache
+from cluster.storage.claim_repair import ClaimRepair
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Feed
@@ -117,6 +118,7 @@ class ApiServer:
             loop.create_task(self._probe()),
             loop.create_task(self._maintain()),
             loop.create_task(self._fairness.run()),
+            loop.create_task(ClaimRepair(store, seams).run()),
             loop.create_task(compactor.run(store, seams, self._feed, interval_s)),
         ]
 
@@ -146,7 +148,9 @@ class ApiServer:
         own = {r: ResourceCache(r, table.strategy(r).fields) for r in served}
         caches = cache.by_prefix(own)
         self._feed = Feed(store, seams, caches)
-        self._allocator = Allocator(store, str(config["service_cidr"]), seams.randomness)
+        self._allocator = Allocator(
+            store, str(config["service_cidr"]), seams.randomness, self._service_cidrs
+        )
         ttl_s = int(config.get("event_ttl_s") or EVENT_TTL_S)
         leases = SharedLeases(store, seams, ttl_s)
         guard = NamespaceGuard(store, caches["/registry/namespaces/"])
@@ -196,6 +200,12 @@ class ApiServer:
         keys = openid.OpenIdPages(secured.issuer, f"https://{config['address']}{openid.JWKS}")
         pages = [health.answer, self._page, self._discovery.answer, openapi.answer, keys.answer]
         self._app = App(self._context, secured, pages, self._aggregation)
+
+    def _service_cidrs(self) -> list[dict[str, Any]]:
+        """The networks that Services get their addresses from, as the cache knows them."""
+        kept = self._kept["networking.k8s.io/v1/servicecidrs"]
+        entries = kept.registry.cache.entries(keys.prefix(kept.resource))
+        return [entry.decode() for entry in entries]
 
     def _compose_definitions(self, store: Store, env: Environment) -> None:
         """Custom resources: followed, served, and their definitions' status kept."""
@@ -272,7 +282,8 @@ class ApiServer:
             try:
                 if not self._bootstrapped:
                     address = self._allocator.first_address
-                    await bootstrap.ensure(self._kept, address, self._listener.port)
+                    cidr = str(self._config["service_cidr"])
+                    await bootstrap.ensure(self._kept, address, self._listener.port, cidr)
                     await self._feed.fresh()
                     await asyncio.gather(
                         roles.ensure(self._kept),

@@ -40,6 +40,7 @@ from cluster.controllers.replicaset import ReplicaSetController, ReplicationCont
 from cluster.controllers.resourcequota import ResourceQuotaController
 from cluster.controllers.root_ca import RootCaPublisher
 from cluster.controllers.service_account_tokens import ServiceAccountTokens
+from cluster.controllers.service_cidrs import ServiceCidrController
 from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.statefulset import StatefulSetController
 from cluster.controllers.taint_eviction import TaintEvictionController
@@ -74,6 +75,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     RootCaPublisher,
     ServiceAccountController,
     ServiceAccountTokens,
+    ServiceCidrController,
     StatefulSetController,
     TaintEvictionController,
     TtlAfterFinishedController,

@@ -106,6 +106,10 @@ class Registry:
         self.resource, self.strategy, self.cache = resource, strategy, cache
         self._env, self.form = env, form or cache.form
 
+    def now_s(self) -> float:
+        """The time that goes into objects."""
+        return self._env.seams.clock.wall()
+
     def key(self, namespace: str, name: str) -> str:
         return keys.key(self.resource, namespace, name)
 
@@ -189,7 +193,7 @@ class Registry:
         key = self.key(namespace, name).encode()
         wanted = self.strategy.claims(obj)
         self._refuse_invalid(name, self._env.allocator.out_of_range(wanted))
-        compares, ops = claiming.operations({}, wanted, key.decode())
+        compares, ops = claiming.operations({}, wanted, self._claimed_by(key))
         data = encoding.encode(obj)
         reads: list[Op] = [Range(key), *(Range(c.encode()) for c in wanted)]
         put = await self._put(key, await self.form.dump(data))
@@ -259,6 +263,12 @@ class Registry:
         self.strategy.assign(encoding.copied(new), old, note)
         free = [await allocator.propose_free(kind) for kind in asked]
         self.strategy.assign(new, old, lambda kind: free.pop(0))
+
+    def _claimed_by(self, holder: bytes) -> Callable[[str], bytes]:
+        """What stands in the store as a claim of this holder."""
+        seams = self._env.seams
+        now_s = seams.clock.wall()
+        return lambda claim: claiming.content(claim, holder.decode(), _uuid(seams), now_s)
 
     async def _put(self, key: bytes, data: bytes) -> Put:
         lease = await self._env.leases.current() if self.strategy.expires else 0
@@ -357,7 +367,7 @@ class Registry:
                 return None
             return self._written(data, current.revision, dry_run)
         held, wanted = self.strategy.claims(old), self.strategy.claims(new)
-        compares, ops = claiming.operations(held, {} if finished else wanted, key.decode())
+        compares, ops = claiming.operations(held, {} if finished else wanted, self._claimed_by(key))
         write: Op = Delete(key) if finished else await self._put(key, stored)
         added = {k: v for k, v in wanted.items() if k not in held}
         kept = None if finished else new
@@ -403,7 +413,7 @@ class Registry:
         if not remove:
             ops = [await self._put(key, await self.form.dump(data))]
         else:
-            ops += claiming.operations(self.strategy.claims(obj), {}, "")[1]
+            ops += claiming.operations(self.strategy.claims(obj), {}, self._claimed_by(key))[1]
         kept = None if remove else obj
         async with self._env.quotas.charge(self.resource, kept, obj, self.cache) as charge:
             compares = [Compare(key, "mod", "=", current.revision), *charge.compares]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from cluster.machinery import resources
 from cluster.storage import keys
 from cluster.storage.encoding import Object
 from cluster.storage.strategies.base import Strategy
 
-IP_CLAIMS = keys.CLAIMS + "serviceips/"
+IP_CLAIMS = keys.prefix(resources.find("ipaddresses.networking.k8s.io"))
+"""An address is claimed by its IPAddress object."""
 PORT_CLAIMS = keys.CLAIMS + "servicenodeports/"
 HEADLESS = "None"
 Pick = Callable[[str], str]
