@@ -11,9 +11,9 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from cluster.controllers import volume_matching as matching
 from cluster.controllers.framework import Context, Controller, Result, Watch
 from cluster.machinery import meta
+from cluster.machinery import volume_matching as matching
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]

@@ -17,7 +17,7 @@ class Catalog:
         self._objects: dict[str, dict[str, Object]] = {}
         self._assumed: dict[str, dict[str, Object]] = {}
         self._by_namespace: dict[tuple[str, str], dict[str, Object]] = {}
-        self.version = 0
+        self._versions: dict[str, int] = {}
 
     def put(self, resource: str, obj: Object) -> None:
         """What was assumed of an older version of the object does not count any more."""
@@ -25,28 +25,38 @@ class Catalog:
         self._objects.setdefault(resource, {})[key] = obj
         self._by_namespace.setdefault((resource, meta.namespace(obj)), {})[key] = obj
         self._drop_assumed(resource, key)
-        self.version += 1
+        self._changed(resource)
 
     def remove(self, resource: str, obj: Object) -> None:
         key = meta.key(obj)
         self._objects.get(resource, {}).pop(key, None)
         self._by_namespace.get((resource, meta.namespace(obj)), {}).pop(key, None)
         self._drop_assumed(resource, key)
-        self.version += 1
+        self._changed(resource)
 
     def assume(self, resource: str, obj: Object) -> None:
         """It is about to be written so; counts until the API tells of the object again."""
         self._assumed.setdefault(resource, {})[meta.key(obj)] = obj
-        self.version += 1
+        self._changed(resource)
 
     def restore(self, resource: str, key: str) -> None:
         """It is not going to be written after all."""
         self._drop_assumed(resource, key)
-        self.version += 1
+        self._changed(resource)
 
     def _drop_assumed(self, resource: str, key: str) -> None:
         if resource in self._assumed:
             self._assumed[resource].pop(key, None)
+
+    def assumed(self, resource: str) -> Iterable[Object]:
+        return self._assumed.get(resource, {}).values()
+
+    def version(self, resource: str) -> int:
+        """Grows with every change of such an object."""
+        return self._versions.get(resource, 0)
+
+    def _changed(self, resource: str) -> None:
+        self._versions[resource] = self.version(resource) + 1
 
     def get(self, resource: str, key: str) -> Object | None:
         assumed = self._assumed.get(resource)

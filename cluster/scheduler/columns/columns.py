@@ -41,6 +41,8 @@ class Columns:
         self.taint_lists: list[tuple[Taint, ...]] = [()]
         self.taint_list = self.table.column(np.int32)
         self.unschedulable = self.table.column(np.bool_)
+        self.claim_count = self.table.column(np.int64)
+        """How many claims the pods of each node use; one used by two pods counts twice."""
         self.ports: dict[Port, Column] = {}
         self.images: dict[str, dict[str, int]] = {}
         self._taint_numbers: dict[tuple[Taint, ...], int] = {(): 0}
@@ -195,6 +197,7 @@ class Columns:
         self.pod_changes.add(row)
         self.amounts.account(row, pod, sign)
         self.census.account(row, pod, sign)
+        self.claim_count.array[row] += sign * len(pod.claims)
         if pod.affinity is not NO_AFFINITY:
             self.owners.account(row, pod, sign)
         for port in pod.ports:

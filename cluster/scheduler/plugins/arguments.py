@@ -17,6 +17,7 @@ from cluster.scheduler.plugins.node_resources_scores import (
     RequestedToCapacityRatio,
 )
 from cluster.scheduler.plugins.pod_topology_spread import PodTopologySpread
+from cluster.scheduler.plugins.volume_binding import VolumeBinding
 
 Arguments = Mapping[str, Any]
 
@@ -91,6 +92,13 @@ def default_preemption(given: Arguments) -> DefaultPreemption:
     if not 0 <= percent <= 100 or absolute < 0 or not percent + absolute:
         raise ValueError("minCandidateNodesPercentage: not in valid range [0, 100]")
     return DefaultPreemption(percent, absolute)
+
+
+def volume_binding(given: Arguments) -> VolumeBinding:
+    timeout_s = float(given.get("bindTimeoutSeconds", 600))
+    if timeout_s < 0:
+        raise ValueError("bindTimeoutSeconds: invalid BindTimeoutSeconds, should not be negative")
+    return VolumeBinding(timeout_s)
 
 
 def inter_pod_affinity(given: Arguments) -> InterPodAffinity:

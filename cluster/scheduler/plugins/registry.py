@@ -14,9 +14,12 @@ from cluster.scheduler.plugins.image_locality import ImageLocality
 from cluster.scheduler.plugins.node_name import NodeName
 from cluster.scheduler.plugins.node_ports import NodePorts
 from cluster.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from cluster.scheduler.plugins.node_volume_limits import NodeVolumeLimits
 from cluster.scheduler.plugins.priority_sort import PrioritySort
 from cluster.scheduler.plugins.scheduling_gates import SchedulingGates
 from cluster.scheduler.plugins.taint_toleration import TaintToleration
+from cluster.scheduler.plugins.volume_restrictions import VolumeRestrictions
+from cluster.scheduler.plugins.volume_zone import VolumeZone
 
 Factory = Callable[[Mapping[str, Any]], Plugin]
 """From the plugin's arguments (pluginConfig) to the plugin. Raises ValueError."""
@@ -30,6 +33,10 @@ DEFAULTS: tuple[tuple[str, int], ...] = (
     ("NodeAffinity", 2),
     ("NodePorts", 0),
     ("NodeResourcesFit", 1),
+    ("VolumeRestrictions", 0),
+    ("NodeVolumeLimits", 0),
+    ("VolumeBinding", 0),
+    ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
     ("DefaultPreemption", 0),
@@ -59,6 +66,10 @@ class Registry:
             "NodeAffinity": arguments.node_affinity,
             "NodePorts": _plain(NodePorts),
             "NodeResourcesFit": arguments.node_resources_fit,
+            "VolumeRestrictions": _plain(VolumeRestrictions),
+            "NodeVolumeLimits": _plain(NodeVolumeLimits),
+            "VolumeBinding": arguments.volume_binding,
+            "VolumeZone": _plain(VolumeZone),
             "PodTopologySpread": arguments.pod_topology_spread,
             "InterPodAffinity": arguments.inter_pod_affinity,
             "NodeResourcesBalancedAllocation": arguments.node_resources_balanced,

@@ -65,3 +65,14 @@ def best_nodes(nodes, item, placed=(), profile=None, **more):
         cycle.choose = lambda count, number=number: number % count
         found.add(cycle.decide(info).node)
     return found
+
+
+def feasible_nodes(nodes, item, placed=(), profile=None, **more):
+    """Every node on which the pod fits."""
+    cycle = cycle_of(nodes, placed, profile, **more)
+    feasible, _, refused = cycle.feasible(PodInfo.of(item))
+    return (
+        set()
+        if refused
+        else {n for n, fits in zip(cycle.columns.names, feasible, strict=True) if fits}
+    )

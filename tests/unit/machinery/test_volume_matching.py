@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.controllers.ephemeral_volume import claims
-from cluster.controllers.volume_matching import fits, match
+from cluster.machinery.volume_matching import fits, match
 
 
 def make_volume(name, size="1Gi", labels=None, **spec):
