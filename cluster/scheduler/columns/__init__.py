@@ -5,7 +5,8 @@ once. Does not belong here: what any plugin makes of it.
 """
 
 from cluster.scheduler.columns.columns import Columns
+from cluster.scheduler.columns.hypothetical import Hypothetical
 from cluster.scheduler.columns.table import Mask, Numbers
 from cluster.scheduler.columns.view import View
 
-__all__ = ["Columns", "Mask", "Numbers", "View"]
+__all__ = ["Columns", "Hypothetical", "Mask", "Numbers", "View"]

@@ -90,6 +90,10 @@ class View:
         mask: Mask = self.columns.unschedulable.array[self.rows]
         return mask
 
+    def ports(self) -> Iterable[Port]:
+        """Every host port that some pod has."""
+        return self.columns.ports
+
     def port_users(self, port: Port) -> Numbers:
         users: Numbers = self.columns.ports[port].array[self.rows]
         return users

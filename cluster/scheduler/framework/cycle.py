@@ -5,11 +5,11 @@ Scheduling the same pods over the same columns with the same choices gives the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
-from cluster.scheduler.columns import Columns, Mask, View
+from cluster.scheduler.columns import Columns, Hypothetical, Mask, View
 from cluster.scheduler.framework.decision import Decision, Diagnosis
 from cluster.scheduler.framework.evaluation import Evaluation, Evaluations, passing
 from cluster.scheduler.framework.nominations import Nominations
@@ -109,22 +109,17 @@ class Cycle:
         before = self.nominations.before(pod)
         before = {n: pods for n, pods in before.items() if n in rows and feasible[rows[n]]}
         filters = self.dynamic_filters(pod)
-        alone = any(plugin.scope is Scope.CLUSTER for plugin in filters)
-        groups = [{n: pods} for n, pods in before.items()] if alone else [before]
-        for group in groups if before else ():
-            self._leave_room_on(group, pod, feasible, filters)
-
-    def _leave_room_on(
-        self,
-        group: Mapping[str, list[PodInfo]],
-        pod: PodInfo,
-        feasible: Mask,
-        filters: list[FilterPlugin],
-    ) -> None:
-        added = [(node, nominated) for node, pods in group.items() for nominated in pods]
-        with self.columns.what_if(add=added):
-            rows = np.array([self.columns.rows[node] for node in group], np.intp)
-            feasible[rows] &= passing(View(self.columns, rows), pod, filters)
+        if before and any(plugin.scope is Scope.CLUSTER for plugin in filters):
+            for node, pods in before.items():
+                with self.columns.what_if([(node, nominated) for nominated in pods]):
+                    view = View(self.columns, np.array([rows[node]], np.intp))
+                    feasible[view.rows] &= passing(view, pod, filters)
+        elif before:
+            there = np.array([rows[node] for node in before], np.intp)
+            hypothetical = Hypothetical(self.columns, there)
+            for place, pods in enumerate(before.values()):
+                hypothetical.account([(place, nominated) for nominated in pods], 1)
+            feasible[there] &= passing(hypothetical, pod, filters)
 
     # Scores
 

@@ -67,6 +67,11 @@ class PodInfo:
         return (self.pod.get("status") or {}).get("nominatedNodeName") or ""
 
     @cached_property
+    def wanted(self) -> tuple[tuple[str, int], ...]:
+        """`requests` as a value."""
+        return tuple(sorted(self.requests.items()))
+
+    @cached_property
     def kind(self) -> Hashable:
         """What other pods' selectors see of it."""
         return self.namespace, frozenset(self.labels.items()), self.terminating

@@ -48,10 +48,13 @@ class DefaultPreemption(PostFilterPlugin):
         """Until there are enough, and one of them violates no budget."""
         enough = max(len(nodes) * self._least_percent // 100, self._least)
         found: list[Candidate] = []
-        for start in range(0, len(nodes), max(1, enough)):
-            found += dry_run.run(nodes[start : start + enough])
+        start = 0
+        while start < len(nodes):
+            end = start + max(1, enough - len(found))
+            found += dry_run.run(nodes[start:end])
             if len(found) >= enough and any(not c.violations for c in found):
                 break
+            start = end
         return found
 
 

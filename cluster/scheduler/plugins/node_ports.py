@@ -26,7 +26,7 @@ class NodePorts(FilterPlugin):
 
     def filter(self, view: View, pod: PodInfo) -> Iterable[Rejection]:
         taken = view.none()
-        for port in view.columns.ports:
+        for port in view.ports():
             if any(_same(port, mine) for mine in pod.ports):
                 taken |= view.port_users(port) > 0
         reason = "node(s) didn't have free ports for the requested pod ports"

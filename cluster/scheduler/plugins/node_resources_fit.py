@@ -29,10 +29,10 @@ class NodeResourcesFit(FilterPlugin, ScorePlugin):
         self._ignored, self._ignored_groups = frozenset(ignored), frozenset(ignored_groups)
 
     def signature(self, pod: PodInfo) -> Hashable:
-        return tuple(sorted(pod.requests.items())), tuple(sorted(pod.scored.items()))
+        return pod.wanted, tuple(pod.scored.items())
 
     def _wanted(self, pod: PodInfo) -> Iterable[tuple[str, int]]:
-        for name, number in sorted(pod.requests.items()):
+        for name, number in pod.wanted:
             group = name.partition("/")[0] if "/" in name else ""
             if number > 0 and name not in self._ignored and group not in self._ignored_groups:
                 yield name, number

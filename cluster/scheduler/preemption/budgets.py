@@ -20,6 +20,8 @@ class Budgets:
 
     def split(self, pods: Sequence[PodInfo]) -> tuple[list[PodInfo], list[PodInfo]]:
         """(those whose eviction would violate a budget if all before them went, too, the rest)."""
+        if not self._budgets:
+            return [], [*pods]
         left = [int(status.get("disruptionsAllowed") or 0) for *_, status in self._budgets]
         violating: list[PodInfo] = []
         fine: list[PodInfo] = []

@@ -6,7 +6,7 @@ As upstream's SelectVictimsOnNode and pickOneNode, but for many nodes at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from cluster.scheduler.framework.evaluation import passing
 from cluster.scheduler.framework.plugin import Scope
 from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.preemption.budgets import Budgets
+from cluster.scheduler.preemption.trial import Alone, Together, Trial
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,17 @@ class DryRun:
 
     def run(self, nodes: Sequence[str]) -> list[Candidate]:
         """Together, unless what is on one node matters for another."""
-        alone = any(plugin.scope is Scope.CLUSTER for plugin in self._filters)
-        groups = [[node] for node in nodes] if alone else [nodes]
-        return [candidate for group in groups for candidate in self._run(group)]
-
-    def _run(self, nodes: Sequence[str]) -> list[Candidate]:
         lower = {node: self._lower(node) for node in nodes}
         chosen = [node for node, pods in lower.items() if pods]
         if len(nodes) > len(chosen):
             self.reasons[NO_VICTIMS] += len(nodes) - len(chosen)
-        added = [(node, pod) for node in chosen for pod in self._nominated.get(node, ())]
-        removed = [pod.uid for node in chosen for pod in lower[node]]
-        with self._cycle.columns.what_if(added, removed):
-            fits = self._fits(chosen)
-            self._explain([node for node, fine in zip(chosen, fits, strict=True) if not fine])
-            kept = [node for node, fine in zip(chosen, fits, strict=True) if fine]
-            return self._reprieve({node: lower[node] for node in kept})
+        columns = self._cycle.columns
+        if not any(plugin.scope is Scope.CLUSTER for plugin in self._filters):
+            return self._try(Together(columns, chosen), chosen, lower) if chosen else []
+        found = []
+        for node in chosen:
+            found += self._try(Alone(columns, node), [node], lower)
+        return found
 
     def _lower(self, node: str) -> list[PodInfo]:
         """Pods that may be preempted, the most important first."""
@@ -63,49 +59,59 @@ class DryRun:
         found = [pod for pod in pods if pod.priority < self._pod.priority]
         return sorted(found, key=importance)
 
-    def _view(self, nodes: Sequence[str]) -> View:
-        rows = self._cycle.columns.rows
-        return View(self._cycle.columns, np.array([rows[node] for node in nodes], np.intp))
+    def _try(
+        self, trial: Trial, nodes: Sequence[str], lower: Mapping[str, list[PodInfo]]
+    ) -> list[Candidate]:
+        try:
+            places = [*enumerate(nodes)]
+            trial.take((place, pod) for place, node in places for pod in lower[node])
+            for place, node in places if self._nominated else ():
+                trial.put((place, pod) for pod in self._nominated.get(node, ()))
+            fits = self._fits(trial)
+            self._explain(trial.view, ~fits)
+            kept = {place: lower[nodes[place]] for place in np.flatnonzero(fits).tolist()}
+            return [self._reprieved(nodes[place], *v) for place, v in self._reprieve(trial, kept)]
+        finally:
+            trial.end()
 
-    def _fits(self, nodes: Sequence[str]) -> Mask:
-        return passing(self._view(nodes), self._pod, self._filters)
+    def _fits(self, trial: Trial) -> Mask:
+        return passing(trial.view, self._pod, self._filters)
 
-    def _explain(self, nodes: Sequence[str]) -> None:
+    def _explain(self, view: View, left: Mask) -> None:
         """Why these nodes would not do even without the pods of lower priority."""
-        if not nodes:
-            return
-        view, left = self._view(nodes), np.ones(len(nodes), np.bool_)
-        for plugin in self._filters:
-            rejected = np.zeros(len(nodes), np.bool_)
+        for plugin in self._filters if left.any() else ():
+            rejected = view.none()
             for rejection in plugin.filter(view, self._pod):
                 count = int(np.count_nonzero(rejection.nodes & left))
                 if count:
                     self.reasons[rejection.reason] += count
                 rejected |= rejection.nodes
-            left &= ~rejected
+            left = left & ~rejected
 
-    def _reprieve(self, lower: dict[str, list[PodInfo]]) -> list[Candidate]:
+    def _reprieve(
+        self, trial: Trial, lower: Mapping[int, list[PodInfo]]
+    ) -> Iterable[tuple[int, tuple[list[PodInfo], list[PodInfo]]]]:
         """Put back as many pods as the node can hold beside the new one, first those whose
-        eviction would violate a budget, the most important first."""
-        columns, victims = self._cycle.columns, {node: [] for node in lower}  # type: ignore[var-annotated]
-        split = {node: self._budgets.split(pods) for node, pods in lower.items()}
-        order = {node: [*violating, *fine] for node, (violating, fine) in split.items()}
+        eviction would violate a budget, the most important first.
+
+        By place: the pods that have to go, and those of all whose eviction violates a budget.
+        """
+        split = {place: self._budgets.split(pods) for place, pods in lower.items()}
+        order = {place: [*violating, *fine] for place, (violating, fine) in split.items()}
+        victims: dict[int, list[PodInfo]] = {place: [] for place in order}
         for number in range(max(map(len, order.values()), default=0)):
-            back = {node: pods[number] for node, pods in order.items() if number < len(pods)}
-            for node, pod in back.items():
-                columns.put_pod(node, pod)
-            for (node, pod), fine in zip(back.items(), self._fits([*back]), strict=True):
-                if not fine:
-                    columns.remove_pod(pod.uid)
-                    victims[node].append(pod)
-        return [
-            Candidate(
-                node,
-                tuple(sorted(gone, key=importance)),
-                sum(pod in split[node][0] for pod in gone),
-            )
-            for node, gone in victims.items()
-        ]
+            back = [(place, pods[number]) for place, pods in order.items() if number < len(pods)]
+            trial.put(back)
+            fits = self._fits(trial)
+            gone = [(place, pod) for place, pod in back if not fits[place]]
+            trial.take(gone)
+            for place, pod in gone:
+                victims[place].append(pod)
+        return [(place, (gone, split[place][0])) for place, gone in victims.items()]
+
+    def _reprieved(self, node: str, victims: list[PodInfo], violating: list[PodInfo]) -> Candidate:
+        violations = sum(pod in violating for pod in victims)
+        return Candidate(node, tuple(sorted(victims, key=importance)), violations)
 
 
 def importance(pod: PodInfo) -> tuple[int, str]:
