@@ -13,13 +13,15 @@ from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz import attributes
 from cluster.apiserver.context import Call, Context, Kept
 from cluster.apiserver.fairness import dispatcher
-from cluster.apiserver.fairness.dispatcher import Ticket
+from cluster.apiserver.fairness.dispatcher import FREE, Ticket
 from cluster.apiserver.handlers import (
     binding,
+    connecting,
     deleting,
     eviction,
     logs,
     patching,
+    proxying,
     reading,
     scaling,
     tokens,
@@ -66,7 +68,18 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("eviction", "create"): eviction.evict,
     ("log", "get"): logs.logs,
     ("token", "create"): tokens.request,
+    **{
+        (subresource, verb): handler
+        for subresource, handler in (
+            ("attach", connecting.attach),
+            ("exec", connecting.execute),
+            ("portforward", connecting.port_forward),
+        )
+        for verb in ("get", "create")
+    },
 }
+CONNECTS = frozenset({"attach", "exec", "portforward", "proxy"})
+"""Subresources that pass a connection on. They may go on for hours, so nothing limits them."""
 STREAMING = frozenset({("", "watch"), ("log", "get")})
 CONNECTED = frozenset({"attach", "exec", "log", "portforward", "proxy"})
 """Subresources whose answers go on, whoever serves them."""
@@ -113,6 +126,8 @@ class App:
         if not self._context.feed.loaded and not request.path.startswith(ALWAYS):
             raise _starting()
         user, asked = await self._permitted(request, target)
+        if target is not None and target.subresource in CONNECTS:
+            return await self._served(request, target, user, FREE)
         ticket = await self._security.fairness.enter(asked, self._width(target))
         request.answer_headers.update(ticket.headers)
         try:
@@ -154,11 +169,12 @@ class App:
             if request.audit is not None:
                 request.audit.acting_as(user)
             asked = attributes.of_request(user, request, target)
-        decision = await security.authorizer.decide(asked)
-        if request.audit is not None:
-            request.audit.decided(decision)
-        if not decision.allowed:
-            raise attributes.refusal(asked, decision.reason)
+        for demanded in attributes.demanded(asked):
+            decision = await security.authorizer.decide(demanded)
+            if request.audit is not None:
+                request.audit.decided(decision)
+            if not decision.allowed:
+                raise attributes.refusal(demanded, decision.reason)
         return user, asked
 
     async def _identified(self, request: Request, target: Target | None) -> User:
@@ -192,6 +208,10 @@ class App:
         if kept.warning:
             request.warnings.append(kept.warning)
         call = Call(self._context, request, target, kept, user)
+        if target.subresource in CONNECTS:
+            if request.audit is not None:
+                request.audit.watch_stream()
+            return await handler(call)
         if (target.subresource, target.verb) in STREAMING:
             if request.audit is not None:
                 request.audit.watch_stream()
@@ -227,6 +247,8 @@ class App:
         if kept is None or not self._has(kept, target):
             raise status.path_not_found()
         handler = HANDLERS.get((target.subresource, target.verb))
+        if target.subresource == "proxy":
+            handler = proxying.proxy
         if handler is None or not self._placed(kept, target):
             raise status.failure(
                 405,

@@ -123,6 +123,10 @@ class Call:
         """Run the mutating phase of admission over a write."""
         await self.context.admission.mutate(self._review(operation, new, old))
 
+    async def connect(self, options: Object) -> None:
+        """Both phases for a connection that is to be made; nothing is stored."""
+        await self.context.admission.run(self._review("connect", options, None))
+
     async def judge(self, operation: Operation, new: Object | None, old: Object | None) -> None:
         """Run the validating phase over what is about to be stored."""
         await self.context.admission.validate(self._review(operation, new, old))
@@ -150,6 +154,8 @@ class Call:
 
     def _options(self, operation: Operation) -> Object:
         """The options of the request, in the form that webhooks are told."""
+        if operation == "connect":
+            return {}
         found: Object = {
             "apiVersion": "meta.k8s.io/v1",
             "kind": f"{operation.capitalize()}Options",

@@ -46,7 +46,7 @@ class KubeletClient:
 
     def __init__(self, seams: Seams, tls: Mapping[str, str] | None) -> None:
         self._seams = seams
-        self._context: ssl.SSLContext | None = client_context(tls) if tls else None
+        self.tls: ssl.SSLContext | None = client_context(tls) if tls else None
 
     async def get(self, host: str, port: int, path: str, query: Mapping[str, str]) -> Answer:
         """Send a GET and wait for the head of the answer."""
@@ -65,7 +65,7 @@ class KubeletClient:
 
     async def _dial(self, host: str, port: int) -> _Exchange:
         connecting = self._seams.network.connect(
-            host, port, _Exchange, tls=self._context, server_name=host
+            host, port, _Exchange, tls=self.tls, server_name=host
         )
         try:
             _, exchange = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)

@@ -46,10 +46,16 @@ def parse(method: str, path: str, flag: Callable[[str], bool]) -> Target | None:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         return None
-    if "" in rest or "" in (version, parts[1]):
+    if "" in _own(rest) or "" in (version, parts[1]):
         return None
     watch_prefix = rest[0] == "watch" and len(rest) > 1
     return _resource(method, group, version, rest[1:] if watch_prefix else rest, watch_prefix, flag)
+
+
+def _own(rest: list[str]) -> list[str]:
+    """The parts that are ours: what is below `proxy` means something elsewhere only."""
+    start = 4 if rest[0] == "namespaces" else 2
+    return rest[:start] if rest[start : start + 1] == ["proxy"] else rest
 
 
 def _resource(
@@ -64,8 +70,8 @@ def _resource(
     if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
     plural, name = rest[0], rest[1] if len(rest) > 1 else ""
-    subresource = "/".join(rest[2:])
-    if len(rest) > 3 and subresource.split("/")[0] != "proxy":
+    subresource = "proxy" if rest[2:3] == ["proxy"] else "/".join(rest[2:])
+    if len(rest) > 3 and subresource != "proxy":
         return None
     if plural == "namespaces" and name and not namespace:
         namespace = name

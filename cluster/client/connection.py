@@ -8,6 +8,10 @@ from typing import cast
 
 import httptools
 
+from cluster.streaming.link import Link
+
+SWITCHING = 101
+
 
 class ConnectionLost(Exception):
     """The connection ended before the answer was complete."""
@@ -22,6 +26,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._changed = asyncio.Event()
         self._error: Exception | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._link: Link | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -33,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._complete = False
         self._keep_alive = False
         self._paused = False
+        self._after_upgrade = b""
 
     # What the pool and the transport call.
 
@@ -44,6 +52,11 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """The last answer was read to its end and the server keeps the connection open."""
         return self._complete and self._keep_alive and not self._chunks and not self.closed
+
+    @property
+    def switched(self) -> bool:
+        """The server has agreed to another protocol."""
+        return self._head_done and bool(self._parser.get_status_code() == SWITCHING)
 
     def send(self, request: bytes) -> None:
         """Begin an exchange. Raises ConnectionLost, with nothing sent, if already closed."""
@@ -68,6 +81,24 @@ class Connection(asyncio.Protocol):
         self._buffered_bytes -= len(data)
         self._flow()
         return data
+
+    async def write(self, data: bytes) -> None:
+        """More of a request. Waits while the server reads slowly. Raises ConnectionLost."""
+        if self.closed or self._transport is None:
+            raise self._error or ConnectionLost("closed")
+        self._transport.write(data)
+        await self._writable.wait()
+
+    def upgraded(self) -> Link:
+        """The connection as a link, after an answer 101."""
+        assert self._transport is not None
+        self._link = Link()
+        self._link.connection_made(self._transport)
+        if self._after_upgrade:
+            self._link.data_received(self._after_upgrade)
+        if self._error is not None:
+            self._link.connection_lost(None)
+        return self._link
 
     def close(self) -> None:
         if self._transport is not None:
@@ -101,13 +132,37 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._link is not None:
+            self._link.data_received(data)
+            return
+        if self.switched:
+            self._after_upgrade += data
+            return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._after_upgrade = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             self._fail(ConnectionLost(f"not HTTP: {error}"))
             self.close()
 
+    def eof_received(self) -> bool:
+        return self._link is not None and self._link.eof_received()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+        if self._link is not None:
+            self._link.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+        if self._link is not None:
+            self._link.resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
+        if self._link is not None:
+            self._link.connection_lost(exc)
         if self._head_done and self._ends_with_connection() and exc is None:
             self._complete = True
         self._fail(ConnectionLost(str(exc) if exc else "closed by the server"))
@@ -124,7 +179,8 @@ class Connection(asyncio.Protocol):
         self._headers[key] = text if known is None else f"{known}, {text}"
 
     def on_headers_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
+        status = self._parser.get_status_code()
+        if status < 200 and status != SWITCHING:
             self._headers = {}
             return
         self._head_done = True

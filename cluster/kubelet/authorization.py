@@ -18,6 +18,7 @@ ALLOWED_S, REFUSED_S = 300.0, 30.0
 REMEMBERED = 1024
 SUBRESOURCES = {"stats": "stats", "metrics": "metrics", "logs": "log", "pods": "pods",
                 "healthz": "healthz"}  # fmt: skip
+COMMANDS = ("exec", "attach", "run", "portForward")
 REVIEWS = find("authorization.k8s.io/v1/subjectaccessreviews")
 
 
@@ -26,27 +27,27 @@ class DelegatedAuthorization:
 
     def __init__(self, client: Client, seams: Seams, node_name: str) -> None:
         self._client, self._clock, self._node_name = client, seams.clock, node_name
-        self._known: dict[tuple[str, tuple[str, ...], str], tuple[float, bool]] = {}
+        self._known: dict[tuple[str, tuple[str, ...], str, str], tuple[float, bool]] = {}
 
     async def may(self, request: Request) -> bool:
-        """`get` on nodes/SUBRESOURCE of this node, by the first part of the path."""
+        """A verb on nodes/SUBRESOURCE of this node, by the first part of the path."""
         user, groups = identity(request.peer or {})
         if MASTERS in groups:
             return True
-        subresource = SUBRESOURCES.get(request.path.strip("/").partition("/")[0], "proxy")
-        key = user, groups, subresource
+        subresource, verb = asked_for(request)
+        key = user, groups, subresource, verb
         known = self._known.get(key)
         if known is not None and known[0] > self._clock.now():
             return known[1]
-        allowed = bool(user) and await self._ask(user, groups, subresource)
+        allowed = bool(user) and await self._ask(user, groups, subresource, verb)
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         ttl_s = ALLOWED_S if allowed else REFUSED_S
         self._known[key] = self._clock.now() + ttl_s, allowed
         return allowed
 
-    async def _ask(self, user: str, groups: tuple[str, ...], subresource: str) -> bool:
-        attributes = {"verb": "get", "resource": "nodes", "version": "v1"}
+    async def _ask(self, user: str, groups: tuple[str, ...], subresource: str, verb: str) -> bool:
+        attributes = {"verb": verb, "resource": "nodes", "version": "v1"}
         attributes |= {"subresource": subresource, "name": self._node_name}
         spec = {"user": user, "groups": [*groups, "system:authenticated"]}
         review = {
@@ -56,6 +57,16 @@ class DelegatedAuthorization:
         }
         answer = await self._client.create(REVIEWS, review)
         return bool((answer.get("status") or {}).get("allowed"))
+
+
+def asked_for(request: Request) -> tuple[str, str]:
+    """(subresource of nodes, verb). To run something is to create, whatever the method: a
+    WebSocket begins with a GET, and who may read must not be able to run commands."""
+    first = request.path.strip("/").partition("/")[0]
+    if first in COMMANDS:
+        return "proxy", "create"
+    verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    return SUBRESOURCES.get(first, "proxy"), verb.get(request.method, "get")
 
 
 def identity(certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from cluster.kubelet.pod_runner import Node, PodRunner
 from cluster.kubelet.references import References
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import Container, Runtime
+from cluster.kubelet.runtimes.interactive import Interactive
 from cluster.kubelet.runtimes.process import ProcessRuntime
 from cluster.kubelet.sandbox import Sandboxes
 from cluster.kubelet.server import KubeletServer
@@ -65,7 +66,8 @@ class Kubelet:
         self._parts.append(client.close)
         self._node = self._make_node(seams, config, client, data_dir)
         may = DelegatedAuthorization(client, seams, self._name).may
-        self._server = KubeletServer(seams, self, self._name, may)
+        interactive = self._runtime if isinstance(self._runtime, Interactive) else None
+        self._server = KubeletServer(seams, self, self._name, may, interactive)
         self._parts.append(self._server.stop)
         port = int(config.get("port", DEFAULT_PORT))
         await self._server.start(config["node_ip"], port, config.get("tls") or {})
@@ -220,11 +222,21 @@ class Kubelet:
         return [runner.pod for runner in self._runners.values()]
 
     def container_attempts(self, namespace: str, pod: str, name: str) -> Sequence[Container] | None:
+        runner = self._runner(namespace, pod)
+        if runner is None:
+            return None
+        names = {c["name"] for c in pod_worker.all_containers(runner.pod)}
+        return runner.containers(name) if name in names else None
+
+    def pod_address(self, namespace: str, pod: str) -> str:
+        runner = self._runner(namespace, pod)
+        return self._node.sandboxes.address(runner.uid) if runner is not None else ""
+
+    def _runner(self, namespace: str, pod: str) -> PodRunner | None:
         for runner in self._runners.values():
             metadata = runner.pod["metadata"]
             if (metadata.get("namespace"), metadata["name"]) == (namespace, pod):
-                names = {c["name"] for c in pod_worker.all_containers(runner.pod)}
-                return runner.containers(name) if name in names else None
+                return runner
         return None
 
     async def stop(self) -> None:

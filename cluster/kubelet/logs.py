@@ -17,13 +17,14 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class LogOptions:
-    """As PodLogOptions. `since_s` is a wall time."""
+    """As PodLogOptions. `since_s` is a wall time, `stream` is "stdout", "stderr" or "" for both."""
 
     follow: bool = False
     tail_lines: int | None = None
     since_s: float | None = None
     timestamps: bool = False
     limit_bytes: int | None = None
+    stream: str = ""
 
 
 def text_of(entry: bytes, options: LogOptions) -> bytes:
@@ -31,7 +32,9 @@ def text_of(entry: bytes, options: LogOptions) -> bytes:
     parts = entry.rstrip(b"\n").split(b" ", 3)
     if len(parts) != 4:
         return b""
-    stamp, _stream, tag, text = parts
+    stamp, stream, tag, text = parts
+    if options.stream and stream != options.stream.encode():
+        return b""
     if options.since_s is not None and time_of(stamp) < options.since_s:
         return b""
     if tag == b"F":

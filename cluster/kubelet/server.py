@@ -1,7 +1,8 @@
-"""The kubelet's HTTPS paths: container logs, pods, health, a basic stats summary."""
+"""The kubelet's HTTPS paths: logs, exec and the like, pods, health, a basic stats summary."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -10,8 +11,11 @@ from actors import tls
 from actors.seams import Seams
 from actors.seams.network import Listener
 from cluster.kubelet import logs
-from cluster.kubelet.http_server import Connection, Request, Response, once
+from cluster.kubelet.http_server import Connection, Request, Response, Upgrade, once
 from cluster.kubelet.runtimes.base import Container
+from cluster.kubelet.runtimes.interactive import Interactive
+from cluster.kubelet.streams import routes
+from cluster.kubelet.streams.routes import Streams
 from cluster.machinery import meta
 
 Object = dict[str, Any]
@@ -26,6 +30,10 @@ class Pods(Protocol):
         """Attempts, oldest first; None if there is no such pod or container."""
         ...
 
+    def pod_address(self, namespace: str, pod: str) -> str:
+        """ "" if it has none yet, or there is no such pod."""
+        ...
+
 
 May = Callable[[Request], Awaitable[bool]]
 
@@ -36,8 +44,17 @@ async def anybody(request: Request) -> bool:
 
 
 class KubeletServer:
-    def __init__(self, seams: Seams, pods: Pods, node_name: str, may: May = anybody) -> None:
+    def __init__(
+        self,
+        seams: Seams,
+        pods: Pods,
+        node_name: str,
+        may: May = anybody,
+        runtime: Interactive | None = None,
+    ) -> None:
         """`may`: whether a request is served, of who has a certificate of the cluster's CA."""
+        self._streams = Streams(seams, pods, runtime)
+        self._connections: set[Connection] = set()
         self._may = may
         self._seams = seams
         self._pods = pods
@@ -49,17 +66,20 @@ class KubeletServer:
         """Only who has a certificate of the cluster's CA is served."""
         context = tls.server_context(tls_files) if tls_files else None
         self._listener = await self._seams.network.listen(
-            host, port, lambda: Connection(self._handle), tls=context
+            host, port, lambda: Connection(self._handle, self._connections), tls=context
         )
         self.port = self._listener.port
 
     async def stop(self) -> None:
         if self._listener is not None:
             await self._listener.close()
+        await asyncio.gather(*(each.abort() for each in list(self._connections)))
 
-    async def _handle(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response | Upgrade:
         if not await self._may(request):
             return _text(403, "forbidden\n")
+        if request.path.startswith(routes.PREFIXES) and request.method in ("GET", "POST"):
+            return await self._streams.handle(request)
         if request.method != "GET":
             return _text(405, "method not allowed\n")
         if request.path.startswith("/containerLogs/"):
@@ -139,12 +159,16 @@ def log_options(query: Mapping[str, str], now_s: float) -> logs.LogOptions:
         since_s = now_s - seconds
     if query.get("sinceTime"):
         since_s = meta.parse_time(query["sinceTime"])
+    stream = query.get("stream", "all").lower()
+    if stream not in ("all", "stdout", "stderr"):
+        raise ValueError(f"there is no stream {stream!r}")
     return logs.LogOptions(
         follow=flag(query, "follow"),
         tail_lines=number("tailLines"),
         since_s=since_s,
         timestamps=flag(query, "timestamps"),
         limit_bytes=number("limitBytes"),
+        stream="" if stream == "all" else stream,
     )
 
 

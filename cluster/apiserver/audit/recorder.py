@@ -13,12 +13,13 @@ from cluster.apiserver.audit.log_file import AuditLog
 from cluster.apiserver.audit.policy import COMPLETE, RECEIVED, STARTED, Policy, Verdict
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes, Decision
-from cluster.apiserver.http.messages import Headers, Request, Response, Stream
+from cluster.apiserver.http.messages import Headers, Request, Response, Stream, TakeOver
 from cluster.apiserver.negotiation import JSON, body_type
 from cluster.machinery import meta
 from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import MachineryError
 from cluster.machinery.status import ApiError
+from cluster.streaming.link import Link
 
 Object = dict[str, Any]
 HEADER = "audit-id"
@@ -59,7 +60,8 @@ class Record:
         self._log, self._seams, self._verdict = log, seams, verdict
         self._request = request
         self._base = _base(request, asked, verdict, id_, seams.clock.wall())
-        self._started = False
+        self._started = self._switched = False
+        self._take: TakeOver | None = None
 
     def decided(self, decision: Decision) -> None:
         outcome = "allow" if decision.allowed else "forbid"
@@ -75,13 +77,23 @@ class Record:
         self.stage(STARTED, responseStatus={"metadata": {}, "code": status})
         return self._open(status, headers)
 
+    def take_over(self, headers: Headers) -> Link:
+        """In place of the request's own: another protocol begins."""
+        assert self._take is not None
+        self._switched = True
+        self.stage(STARTED, responseStatus={"metadata": {}, "code": 101})
+        return self._take(headers)
+
     def watch_stream(self) -> None:
         """Note when the answer begins to stream."""
-        self._open = self._request.open_stream
+        self._open, self._take = self._request.open_stream, self._request.take_over
         self._request.open_stream = self.open_stream
+        if self._take is not None:
+            self._request.take_over = self.take_over
 
     def complete(self, response: Response | None) -> None:
         code = 200 if response is None else response.status
+        code = 101 if self._switched else code
         more: Object = {"responseStatus": {"metadata": {}, "code": code}}
         answer = _decoded(response)
         if response is not None and code >= 400 and answer is not None:

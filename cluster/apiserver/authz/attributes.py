@@ -14,6 +14,7 @@ ALLOW: Literal["allow"] = "allow"
 DENY: Literal["deny"] = "deny"
 NO_OPINION: Literal["no opinion"] = "no opinion"
 
+INTERACTIVE = frozenset({"attach", "exec", "portforward"})
 SELECTING = frozenset({"list", "watch", "deletecollection"})
 
 
@@ -81,6 +82,14 @@ def of_request(user: User, request: Request, target: Target | None) -> Attribute
         name,
         fields,
     )
+
+
+def demanded(asked: Attributes) -> tuple[Attributes, ...]:
+    """All that a request needs permission for. A command or a connection is created, also where
+    a WebSocket begins with a GET: upstream asks for both since 1.35."""
+    if asked.resource == "pods" and asked.subresource in INTERACTIVE and asked.verb == "get":
+        return asked, asked._replace(verb="create")
+    return (asked,)
 
 
 def _fields(text: str) -> tuple[tuple[str, str], ...]:

@@ -41,14 +41,18 @@ class Ticket:
 
     __slots__ = ("_level", "_seats", "headers")
 
-    def __init__(self, level: Level, seats: int, headers: Mapping[str, str]) -> None:
-        self._level: Level | None = level
+    def __init__(self, level: Level | None, seats: int, headers: Mapping[str, str]) -> None:
+        self._level = level
         self._seats, self.headers = seats, headers
 
     def leave(self) -> None:
         level, self._level = self._level, None
         if level is not None:
             level.leave(self._seats)
+
+
+FREE = Ticket(None, 0, {})
+"""For what takes no seats."""
 
 
 class Fairness:

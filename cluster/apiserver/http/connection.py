@@ -23,6 +23,7 @@ from cluster.apiserver.http.messages import (
     encode_head,
     parse_query,
 )
+from cluster.streaming.link import Link
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class HttpConnection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         self._stopping = False
+        self._link: Link | None = None
+        self._after_upgrade = b""
         self._ending = False
         self._told_to_close = False
         self._start_message()
@@ -95,22 +98,31 @@ class HttpConnection(asyncio.Protocol):
         self._writable = False
         self._parser = None  # these two know this connection: without them no cycle
         self._transport = cast(asyncio.Transport, _Gone())  # keeps it, and its buffers, alive
+        if self._link is not None:
+            self._link.connection_lost(exc)
         if not self.closed.done():
             self.closed.set_result(None)
         self._forget(self)
 
     def pause_writing(self) -> None:
         self._writable = False
+        if self._link is not None:
+            self._link.pause_writing()
 
     def resume_writing(self) -> None:
         self._writable = True
+        if self._link is not None:
+            self._link.resume_writing()
         for callback in list(self._resumed):
             callback()
 
     def eof_received(self) -> bool:
-        return False
+        return self._link is not None and self._link.eof_received()
 
     def data_received(self, data: bytes) -> None:
+        if self._link is not None:
+            self._link.data_received(data)
+            return
         if self._stopping:
             return
         self._unparsed_bytes += len(data)
@@ -118,8 +130,10 @@ class HttpConnection(asyncio.Protocol):
             if not self._in_body and self._unparsed_bytes > self._limits.header_bytes:
                 raise _Refused(431, "request header too large")
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            self._after_upgrade = data[upgrade.args[0] :]
             self._stop_reading()
+            self._pause_reading()
         except httptools.HttpParserError as error:
             self._parser_failed(error)
         except _Refused as refused:
@@ -187,6 +201,9 @@ class HttpConnection(asyncio.Protocol):
             peer_certificate=self._peer,
             open_stream=self._open_stream,
             peer_address=self._address,
+            raw_path=raw_path,
+            raw_query=raw_query,
+            take_over=self._take_over,
         )
 
     async def _serve(self) -> None:
@@ -252,6 +269,20 @@ class HttpConnection(asyncio.Protocol):
                 self._told_to_close = True
             self._transport.write(encode_head(status, sent))
         return self._stream
+
+    def _take_over(self, headers: Headers) -> Link:
+        """See `messages.TakeOver`."""
+        if self.closed.done():
+            raise ConnectionResetError("the client went away")
+        self._transport.write(encode_head(101, headers))
+        self._link = link = Link()
+        link.connection_made(self._transport)
+        if self._after_upgrade:
+            link.data_received(self._after_upgrade)
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        return link
 
     # -- flow --------------------------------------------------------------------------------
 

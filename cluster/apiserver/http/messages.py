@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
 
+from cluster.streaming.link import Link
+
 if TYPE_CHECKING:
     from cluster.apiserver.audit.recorder import Record
 
 Headers = Mapping[str, str]
 
 REASONS = {
+    101: "Switching Protocols",
     200: "OK",
     201: "Created",
     202: "Accepted",
@@ -76,6 +79,9 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+TakeOver = Callable[[Headers], Link]
+"""Answers 101 with these headers and gives the connection away, until the handler returns.
+Raises ConnectionError."""
 StreamOpener = Callable[[int, Headers], Stream]
 
 
@@ -94,6 +100,10 @@ class Request:
     peer_address: str = ""
     audit: Record | None = None
     answer_headers: dict[str, str] = field(default_factory=dict)
+    raw_path: str = ""
+    raw_query: str = ""
+    """As they were sent, with their escapes."""
+    take_over: TakeOver | None = None
 
     def parameter(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""

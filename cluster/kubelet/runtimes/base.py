@@ -44,6 +44,10 @@ class ContainerSpec:
     groups: Sequence[int] = ()
     read_only_root: bool = False
     no_new_privileges: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    """The first client that attached and left ends the input."""
+    tty: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections import defaultdict
@@ -20,10 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.kubelet.runtimes import records
+from cluster.kubelet.runtimes import commands, records
 from cluster.kubelet.runtimes.base import Container, ContainerSpec, ExecResult, RuntimeFailure
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
+from cluster.kubelet.runtimes.interactive import Running, Wanted
 
 _IMPORT_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 _BOOT = (
@@ -32,6 +34,7 @@ _BOOT = (
 )
 _LAUNCH = _BOOT.format("shim", "sys.argv[1]")
 _ENTER = _BOOT.format("enter", "sys.argv[1], sys.argv[2:]")
+_SESSION = _BOOT.format("session", "sys.argv[1], sys.argv[2], sys.argv[3:]")
 _LAUNCH_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 2.0
 _TIMED_OUT_CODE = -1
@@ -153,6 +156,9 @@ class ProcessRuntime:
             "isolation": isolation,
             "mounts": [dict(mount.__dict__) for mount in spec.mounts],
             "host_mounts": self._host_mounts,
+            "stdin": spec.stdin,
+            "stdin_once": spec.stdin_once,
+            "tty": spec.tty,
             "read_only_root": spec.read_only_root,
             "no_new_privileges": spec.no_new_privileges,
             "log": spec.log_path,
@@ -275,6 +281,19 @@ class ProcessRuntime:
                 await process.wait()
         return ExecResult(code, bytes(output))
 
+    async def open(self, container_id: str, command: Sequence[str], wanted: Wanted) -> Running:
+        return await commands.start(_session, self._folder(container_id), command, wanted)
+
+    async def attach(self, container_id: str, wanted: Wanted) -> Running:
+        return commands.attach(self._folder(container_id), wanted)
+
+    def _folder(self, container_id: str) -> str:
+        """Of a container that runs."""
+        container = self._known.get(container_id)
+        if container is None or not container.running:
+            raise RuntimeFailure("NotRunning", "the container is not running")
+        return self._folders[container_id]
+
     async def remove(self, container_id: str) -> None:
         container = self._known.pop(container_id)
         self._by_pod[container.pod_uid].remove(container_id)
@@ -285,6 +304,17 @@ class ProcessRuntime:
         for container_id in list(self._by_pod.get(pod_uid, ())):
             await self.remove(container_id)
         self._by_pod.pop(pod_uid, None)
+
+
+async def _session(control: socket.socket, words: Sequence[str]) -> asyncio.subprocess.Process:
+    """See the helper `session`. It writes nothing: what goes wrong is told over the socket."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-E", "-c", _SESSION, _IMPORT_ROOT, *words),
+        stdin=control.fileno(),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 async def _python(code: str, *arguments: str) -> asyncio.subprocess.Process:

@@ -77,6 +77,10 @@ _VERBS = {
 }
 
 
+NO_SCHEMA = ("ExecOptions", "AttachOptions", "PortForwardOptions", "ProxyOptions")
+"""The ends of kinds that are only ever read from a query."""
+
+
 def operations(resources: Sequence[Resource]) -> Iterator[Operation]:
     """Every operation on these resources and their subresources."""
     for resource in resources:
@@ -84,6 +88,8 @@ def operations(resources: Sequence[Resource]) -> Iterator[Operation]:
         for verb in resource.verbs:
             yield from _operation(resource, verb, "", target)
         for sub in resource.subresources:
+            if sub.kind.endswith(NO_SCHEMA):
+                continue
             for verb in sub.verbs:
                 yield from _operation(resource, verb, sub.name, (sub.group, sub.version, sub.kind))
 
@@ -92,7 +98,7 @@ def _operation(
     resource: Resource, name: str, subresource: str, target: tuple[str, str, str]
 ) -> Iterator[Operation]:
     verb = _VERBS.get(name)
-    if verb is None:  # connect: exec, attach, proxy have no schema of their own
+    if verb is None:  # watch is a parameter of list
         return
     on_item = verb.on_item or bool(subresource)
     group, version, kind = target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cluster.machinery import resources
 from cluster.machinery.customresources import definition
@@ -161,9 +161,14 @@ OPTIONAL: dict[str, Strategy] = {
 
 SUBRESOURCES = frozenset(
     {"status", "scale", "finalize", "approval", "ephemeralcontainers", "resize", "binding",
-     "eviction", "log", "token"}
+     "eviction", "log", "token", "attach", "exec", "portforward", "proxy"}
 )  # fmt: skip
 """Those that are served, of whatever resource has them."""
+CONNECTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("attach", "exec", "portforward"), ("create", "get")),
+    "proxy": ("create", "delete", "get", "patch", "update"),
+}
+"""What discovery says of those that the tables have as `connect`: each method has a verb."""
 
 
 def served(versions: Sequence[str] = ()) -> tuple[Resource, ...]:
@@ -177,7 +182,11 @@ def served(versions: Sequence[str] = ()) -> tuple[Resource, ...]:
 
 def _trimmed(name: str) -> Resource:
     resource = resources.find(name)
-    kept = tuple(s for s in resource.subresources if s.name in SUBRESOURCES)
+    kept = tuple(
+        dataclasses.replace(s, verbs=CONNECTS.get(s.name, s.verbs))
+        for s in resource.subresources
+        if s.name in SUBRESOURCES
+    )
     return dataclasses.replace(resource, subresources=kept)
 
 

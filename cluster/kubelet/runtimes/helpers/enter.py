@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 from cluster.kubelet.runtimes.helpers import become, linux
 
@@ -18,15 +19,8 @@ CANNOT_START = 126
 
 def main(folder: str, command: list[str]) -> None:
     become.close_inherited_files()
-    with open(os.path.join(folder, "spec.json")) as file:
-        spec = json.load(file)
-    with open(os.path.join(folder, "process.json")) as file:
-        process = json.load(file)
     try:
-        if linux.start_ticks(process["pid"]) != process["start_ticks"]:
-            raise ProcessLookupError("the container is not running")
-        if spec["isolation"] != "plain":
-            _enter_namespaces(process["pid"])
+        spec = enter(folder)
     except OSError as error:
         sys.stderr.write(f"cannot enter the container: {error}\n")
         sys.exit(CANNOT_START)
@@ -35,6 +29,19 @@ def main(folder: str, command: list[str]) -> None:
         _command_process(folder, command, spec)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def enter(folder: str) -> dict[str, Any]:
+    """Into the namespaces of the container in `folder`; its spec. Raises OSError."""
+    with open(os.path.join(folder, "spec.json")) as file:
+        spec: dict[str, Any] = json.load(file)
+    with open(os.path.join(folder, "process.json")) as file:
+        process = json.load(file)
+    if linux.start_ticks(process["pid"]) != process["start_ticks"]:
+        raise ProcessLookupError("the container is not running")
+    if spec["isolation"] != "plain":
+        _enter_namespaces(process["pid"])
+    return spec
 
 
 def _enter_namespaces(shim: int) -> None:
@@ -46,7 +53,7 @@ def _enter_namespaces(shim: int) -> None:
         linux.setns(f"/proc/{inside[0]}/ns/{name}")
 
 
-def _command_process(folder: str, command: list[str], spec: dict[str, object]) -> None:
+def _command_process(folder: str, command: list[str], spec: dict[str, Any]) -> None:
     try:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()

@@ -5,6 +5,7 @@
 and ends. The shim is pid 1 of the container's pid namespace where there is one, so a SIGKILL of
 it ends everything inside; elsewhere it is the subreaper of the tree. It forwards stop signals to
 the container's first process; KILL_NOW makes it kill that process but still record the end.
+The streams are its own as well, so that a kubelet may come and go: who attaches connects to it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,22 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from cluster.kubelet.runtimes.helpers import become, crilog, filesystem, linux
+from cluster.kubelet.runtimes.helpers import (
+    attachments,
+    become,
+    crilog,
+    filesystem,
+    linux,
+    streams,
+    terminal,
+)
+from cluster.kubelet.runtimes.helpers.polling import Poller
 
 KILL_NOW = signal.SIGRTMIN + 1
 _FORWARDED = (
@@ -32,6 +44,8 @@ _FORWARDED = (
 )
 _DRAIN_TIMEOUT_S = 2.0
 _READ_SIZE_BYTES = 65536
+_STEP_MS = 500.0
+_FLUSH_TIMEOUT_S = 30.0
 
 
 def write_json(path: str, value: Any) -> None:
@@ -108,28 +122,39 @@ def _detach_output() -> None:
     os.chdir("/")
 
 
+class _Output(NamedTuple):
+    """One output stream: how attached clients know it, and where its lines go."""
+
+    kind: int
+    stream: crilog.Stream
+
+
 class _Shim:
     def __init__(self, folder: str, spec: dict[str, Any]) -> None:
         self._folder = folder
         self._spec = spec
         self._namespaced = spec["isolation"] != "plain"
         self._log = crilog.LogFile(spec["log"], spec["log_size_bytes_max"], spec["log_files_max"])
-        self._streams: dict[int, crilog.Stream] = {}
+        self._outputs: dict[int, _Output] = {}
         self._child = 0
         self._status: int | None = None
-        self._poll = select.poll()
+        self._poller = Poller()
+        self._throttled = False
 
     def run(self, report: int) -> None:
         wake = self._watch_signals()
-        out, err = self._pipe("stdout"), self._pipe("stderr")
+        ours, theirs = socket.socketpair()
         self._child = os.fork()
         if self._child == 0:
-            self._container_process(report, out, err)
-        for descriptor in (report, out, err):
-            os.close(descriptor)
+            ours.close()
+            self._container_process(report, theirs)
+        os.close(report)
+        theirs.close()
+        self._take_streams(ours)
         self._copy_until_exit(wake)
         self._kill_rest()
         self._drain()
+        self._attachments.close()
         self._record_exit()
 
     def _watch_signals(self) -> int:
@@ -150,14 +175,11 @@ class _Shim:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, number)
 
-    def _pipe(self, name: str) -> int:
-        read, write = os.pipe()
-        self._streams[read] = crilog.Stream(name, self._log)
-        self._poll.register(read, select.POLLIN)
-        return write
+    def _container_process(self, report: int, shim: socket.socket) -> None:
+        """In the child: never returns. `report` is closed by exec, which means success.
 
-    def _container_process(self, report: int, out: int, err: int) -> None:
-        """In the child: never returns. `report` is closed by exec, which means success."""
+        The streams are made here: a terminal has to be one of the container's own /dev.
+        """
         try:
             os.setsid()
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -165,33 +187,76 @@ class _Shim:
                 filesystem.enter_own_root(self._folder, self._spec)
             else:
                 filesystem.link_mounts(self._folder, self._spec)
-            os.dup2(out, 1)
-            os.dup2(err, 2)
+            streams.give(self._spec, shim)
             become.program(self._spec["command"], self._spec, self._folder)
         except BaseException as failure:
             os.write(report, str(failure).encode())
         finally:
             os._exit(128)
 
-    def _copy_until_exit(self, wake: int) -> None:
-        self._poll.register(wake, select.POLLIN)
-        while self._status is None:
-            for descriptor, _ in self._poll.poll():
-                if descriptor == wake:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(wake, 4096)
-                    self._reap()
-                else:
-                    self._copy(descriptor)
-        self._poll.unregister(wake)
+    def _take_streams(self, child: socket.socket) -> None:
+        """Nothing comes if the container could not be made; its end is recorded all the same."""
+        found = streams.take(child)
+        stdin, self._master = None, found.get("tty")
+        if "stdin" in found:
+            once = bool(self._spec.get("stdin_once")) and self._master is None
+            stdin = attachments.StandardInput(self._poller, found["stdin"], once)
+        for name, kind in (("stdout", attachments.STDOUT), ("stderr", attachments.STDERR)):
+            if name in found:
+                stream = crilog.Stream(name, self._log)
+                self._outputs[found[name]] = _Output(kind, stream)
+        self._attachments = attachments.Attachments(self._poller, self._folder, stdin, self._resize)
+        self._watch_outputs()
 
-    def _copy(self, descriptor: int) -> None:
-        data = os.read(descriptor, _READ_SIZE_BYTES)
-        if data:
-            self._streams[descriptor].feed(data)
+    def _resize(self, columns: int, rows: int) -> None:
+        if self._master is not None:
+            with contextlib.suppress(OSError):
+                terminal.resize(self._master, columns, rows)
+
+    def _watch_outputs(self) -> None:
+        for descriptor in self._outputs:
+            self._poller.watch(descriptor, select.POLLIN, partial(self._copy, descriptor))
+
+    def _throttle(self) -> None:
+        """Take no output while somebody attached is behind."""
+        self._attachments.drop_stuck()
+        if self._attachments.full == self._throttled:
             return
-        self._streams.pop(descriptor).finish()
-        self._poll.unregister(descriptor)
+        self._throttled = not self._throttled
+        if self._throttled:
+            for descriptor in self._outputs:
+                self._poller.unwatch(descriptor)
+        else:
+            self._watch_outputs()
+
+    def _copy_until_exit(self, wake: int) -> None:
+        def woken(_events: int) -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
+            self._reap()
+
+        self._poller.watch(wake, select.POLLIN, woken)
+        self._reap()
+        while self._status is None:
+            self._poller.run_once(_STEP_MS if self._attachments.unsent else None)
+            self._throttle()
+        self._poller.unwatch(wake)
+
+    def _copy(self, descriptor: int, _events: int = 0) -> None:
+        try:
+            data = os.read(descriptor, _READ_SIZE_BYTES)
+        except OSError as error:
+            if error.errno != errno.EIO:  # which is the end of a terminal
+                raise
+            data = b""
+        output = self._outputs[descriptor]
+        if data:
+            output.stream.feed(data)
+            self._attachments.output(output.kind, data)
+            return
+        output.stream.finish()
+        del self._outputs[descriptor]
+        self._poller.unwatch(descriptor)
         os.close(descriptor)
 
     def _reap(self) -> None:
@@ -218,13 +283,20 @@ class _Shim:
                 os.waitpid(-1, 0)
 
     def _drain(self) -> None:
+        """The rest of the output, also to those attached: within limits of time."""
         deadline = time.monotonic() + _DRAIN_TIMEOUT_S
-        while self._streams and (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in self._poll.poll(left * 1000):
-                self._copy(descriptor)
-        for stream in self._streams.values():
-            stream.finish()
+        while self._outputs and (left := deadline - time.monotonic()) > 0:
+            self._poller.run_once(min(left * 1000, _STEP_MS))
+            self._throttle()
+            if self._throttled:
+                deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+        for output in self._outputs.values():
+            output.stream.finish()
         self._log.close()
+        deadline = time.monotonic() + _FLUSH_TIMEOUT_S
+        while self._attachments.unsent and time.monotonic() < deadline:
+            self._poller.run_once(_STEP_MS)
+            self._attachments.drop_stuck()
 
     def _record_exit(self) -> None:
         assert self._status is not None
