@@ -133,10 +133,29 @@ class Client:
         grace_period_s: int | None = None,
         propagation: str | None = None,
         uid: str | None = None,
+        resource_version: str | None = None,
     ) -> Object:
-        """A Status, or the object that now waits for finalizers or its grace period."""
-        options = _delete_options(grace_period_s, propagation, uid)
+        """A Status, or the object that now waits for finalizers or its grace period. `uid` and
+        `resource_version`: 409 if the object has another one."""
+        options = _delete_options(grace_period_s, propagation, uid, resource_version)
         return await self._call("DELETE", path(resource_of(resource), namespace, name), options)
+
+    async def delete_collection(
+        self,
+        resource: Named,
+        namespace: str,
+        *,
+        propagation: str | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Everything of a kind in a namespace."""
+        target = path(resource_of(resource), namespace)
+        body = json_codec.encode(_delete_options(None, propagation, None, None))
+        headers = {"Content-Type": "application/json"}
+        request = Request("DELETE", target, self._headers(headers), body)
+        response = await self._transport.request(request, timeout_s)
+        if not 200 <= response.status < 300:
+            raise _error_of(response.status, response.body)
 
     async def watch(
         self,
@@ -252,14 +271,20 @@ def _namespace_of(obj: Mapping[str, Any], resource: Resource) -> str:
     return (obj.get("metadata") or {}).get("namespace") or "default"
 
 
-def _delete_options(grace_period_s: int | None, propagation: str | None, uid: str | None) -> Object:
+def _delete_options(
+    grace_period_s: int | None,
+    propagation: str | None,
+    uid: str | None,
+    resource_version: str | None,
+) -> Object:
     options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
     if grace_period_s is not None:
         options["gracePeriodSeconds"] = grace_period_s
     if propagation is not None:
         options["propagationPolicy"] = propagation
-    if uid is not None:
-        options["preconditions"] = {"uid": uid}
+    wanted = {"uid": uid, "resourceVersion": resource_version}
+    if preconditions := {key: value for key, value in wanted.items() if value is not None}:
+        options["preconditions"] = preconditions
     return options
 
 

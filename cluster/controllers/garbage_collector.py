@@ -1,13 +1,14 @@
 """Garbage collector: deletes objects whose owners are gone, as the deletion of the owner asks.
 
 Background: dependents of an owner that is gone are deleted. Foreground: an owner waits for its
-blocking dependents. Orphan: owner references are taken out before the owner goes. The graph only
-says where to look: before anything is deleted, the object and its owners are asked for live.
+blocking dependents. Orphan: owner references are taken out before the owner goes. The graph says
+where to look: owners are asked for live, and an object is deleted only in the version judged.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ from cluster.machinery.status import ApiError
 Object = dict[str, Any]
 
 IGNORED = {"events", "events.events.k8s.io"}
+GONE_MAX = 4096
+"""Owners that were found to be gone and are not asked for again: a uid never comes back."""
 
 
 @dataclass
@@ -49,6 +52,7 @@ class GarbageCollector(Controller):
         self._graph = OwnershipGraph()
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._followed: dict[str, Informer] = {}
+        self._gone: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
         self._ready = False
         self._complete = False
 
@@ -153,19 +157,26 @@ class GarbageCollector(Controller):
                 self.queue.add(dependent.uid)
 
     async def _judge(self, node: Node) -> None:
+        """By the version that the graph knows; where there is a newer one by now, by that."""
+        if await self._judged(node):
+            return
         latest = await self._live(node)
         if latest is None:
             self._touch(self._graph.remove(node.uid))
-            return
-        node = Node.of(node.resource, latest)
+        elif not await self._judged(Node.of(node.resource, latest)):
+            self.queue.add_rate_limited(node.uid)
+
+    async def _judged(self, node: Node) -> bool:
+        """False if this version is not the latest any more: nothing was deleted."""
         if not node.owners or node.deleting:
-            return
+            return True
         owners = await self._classify(node)
         lost = {r["uid"] for r in [*owners.dangling, *owners.waiting]}
         if owners.solid and lost:
             await self._drop_owners(node, lost)
         elif not owners.solid:
-            await self._delete(node, owners)
+            return await self._delete(node, owners)
+        return True
 
     async def _classify(self, node: Node) -> Owners:
         owners = Owners()
@@ -189,11 +200,17 @@ class GarbageCollector(Controller):
         if resource.namespaced and not node.namespace:
             raise LookupError(f"{node.name}: a cluster-scoped object has a namespaced owner")
         namespace = node.namespace if resource.namespaced else ""
-        owner = Node(
-            reference["uid"], resource, namespace, reference["name"], (), frozenset(), False
-        )
-        latest = await self._live(owner)
-        return Node.of(resource, latest) if latest is not None else None
+        uid, name = reference["uid"], reference["name"]
+        known = uid, _full_name(resource), namespace, name
+        if known in self._gone:
+            return None
+        latest = await self._live(Node(uid, resource, namespace, name, (), frozenset(), False))
+        if latest is not None:
+            return Node.of(resource, latest)
+        self._gone[known] = None
+        if len(self._gone) > GONE_MAX:
+            self._gone.popitem(last=False)
+        return None
 
     async def _live(self, node: Node) -> Object | None:
         """The object of that name if it still has this uid."""
@@ -205,8 +222,9 @@ class GarbageCollector(Controller):
             raise
         return found if found["metadata"]["uid"] == node.uid else None
 
-    async def _delete(self, node: Node, owners: Owners) -> None:
-        """As its own finalizers ask; in the foreground when an owner waits for its subtree."""
+    async def _delete(self, node: Node, owners: Owners) -> bool:
+        """As its own finalizers ask; in the foreground when an owner waits for its subtree. False
+        if the object is another one, or in another version, by now."""
         dependents = self._graph.dependents(node.uid)
         if owners.waiting and dependents:
             await self._break_cycles(node, dependents)
@@ -217,13 +235,18 @@ class GarbageCollector(Controller):
             policy = "Foreground" if FOREGROUND in node.finalizers else "Background"
         try:
             await self.client.delete(
-                node.resource, node.name, node.namespace, propagation=policy, uid=node.uid
+                node.resource,
+                node.name,
+                node.namespace,
+                propagation=policy,
+                uid=node.uid,
+                resource_version=node.version,
             )
         except ApiError as error:
             if error.code not in (404, 409):
                 raise
-            if error.code == 409:
-                self.queue.add_rate_limited(node.uid)
+            return error.code == 404
+        return True
 
     async def _break_cycles(self, node: Node, dependents: Sequence[Node]) -> None:
         """A dependent that itself waits for this object would never be done: unblock it."""

@@ -25,6 +25,8 @@ class Node:
     owners: tuple[Object, ...]
     finalizers: frozenset[str]
     deleting: bool
+    version: str = ""
+    """The resource version that this is about."""
 
     @classmethod
     def of(cls, resource: Resource, obj: Object) -> Node:
@@ -37,6 +39,7 @@ class Node:
             tuple(metadata.get("ownerReferences") or ()),
             frozenset(metadata.get("finalizers") or ()),
             bool(metadata.get("deletionTimestamp")),
+            metadata.get("resourceVersion", ""),
         )
 
     @property

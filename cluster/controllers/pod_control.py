@@ -36,6 +36,7 @@ class PodControl:
         self._choose = controller.context.seams.randomness.choice
         owners.add_index("namespace", lambda obj: [meta.namespace(obj)])
         self.pods = controller.informers.indexed("pods", "controller", adoption.indexer)
+        self._namespaces = controller.informers.of("namespaces")
         self.expected = Expectations(controller.clock)
         self.pods.subscribe(self._observe)
 
@@ -81,7 +82,10 @@ class PodControl:
         return [*found]
 
     async def create(self, key: str, owner: Object, new: Sequence[Object]) -> None:
-        """In batches of 1, 2, 4, ...; the first failure is raised and ends them."""
+        """In batches of 1, 2, 4, ...; the first failure is raised and ends them. In a namespace
+        that is being deleted nothing is made: the owner goes with it."""
+        if self._is_ending(meta.namespace(owner)):
+            return
         by_name = {pod["metadata"]["name"]: pod for pod in new}
         self.expected.expect_creations(key, set(by_name))
         tried: set[str] = set()
@@ -99,6 +103,10 @@ class PodControl:
         finally:
             for name in by_name.keys() - tried:
                 self.expected.created(key, name)
+
+    def _is_ending(self, namespace: str) -> bool:
+        found = self._namespaces.get(namespace)
+        return found is not None and pods.is_deleting(found)
 
     async def _create_one(self, key: str, owner: Object, pod: Object) -> None:
         events = self._controller.events

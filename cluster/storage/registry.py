@@ -389,18 +389,28 @@ class Registry:
     # -- deleting ----------------------------------------------------------------------------
 
     async def delete(self, namespace: str, name: str, options: DeleteOptions) -> Written:
-        """Begin or finish the deletion of an object."""
-        current = await self._read(namespace, name)
+        """Begin or finish the deletion of an object. As an update, it is decided on the cached
+        version first; whatever says that there is nothing to do is asked of the store."""
+        current = self._cached(namespace, name)
+        certain = current is None
         for _ in range(WRITE_ATTEMPTS):
+            if current is None:
+                current, certain = await self._read(namespace, name), True
             obj = await self._load(current)
+            if not certain and not self._is_asked(obj, options.preconditions):
+                current = None
+                continue
             self._check_preconditions(obj, options.preconditions)
             outcome = deletion.begin(obj, self.strategy, options, self._env.seams.clock.wall())
-            if outcome == "keep":
+            if outcome == "keep" and certain:
                 return self._written(encoding.encode(obj), current.revision, options.dry_run)
+            if outcome == "keep":
+                current = None
+                continue
             newer = await self._try_delete(current, obj, outcome == "remove", options.dry_run)
             if isinstance(newer, Written):
                 return newer
-            current = newer
+            current, certain = newer, True
         raise status.conflict(self.resource, name)
 
     async def _try_delete(
@@ -425,6 +435,13 @@ class Registry:
             return self._found(responses[0], name)
         written = self._written(data, current.revision if dry_run else revision, dry_run)
         return Written(written.data, removed=remove)
+
+    def _is_asked(self, obj: Object, asked: Preconditions) -> bool:
+        try:
+            self._check_preconditions(obj, asked)
+        except ApiError:
+            return False
+        return True
 
     def _check_preconditions(self, obj: Object, asked: Preconditions) -> None:
         metadata = obj["metadata"]

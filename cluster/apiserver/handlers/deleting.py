@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -19,6 +20,8 @@ from cluster.storage.options import BACKGROUND, FOREGROUND, ORPHAN, DeleteOption
 from cluster.storage.registry import Written
 
 POLICIES = (BACKGROUND, FOREGROUND, ORPHAN)
+COLLECTION_WORKERS = 32
+"""Objects of a collection that are deleted at once: their writes share the store's commits."""
 
 
 async def delete(call: Call) -> Response:
@@ -60,18 +63,33 @@ async def delete_collection(call: Call) -> Response:
     shaper = call.shaper()
     options = read_options(call.request)
     page = await call.kept.lister.list(parameters.list_options(call))
-    deleted: list[Entry] = []
-    for entry in page.entries:
-        name = entry.fields["metadata.name"]
-        try:
-            await _admit(call, name, options)
-            await call.registry.delete(entry.fields["metadata.namespace"], name, options)
-        except ApiError as error:
-            if error.reason != "NotFound":
-                raise
-        else:
-            deleted.append(entry)
-    return shaper.many(Page(page.revision, deleted))
+    waiting, kept = iter(page.entries), set[str]()
+
+    async def worker() -> None:
+        for entry in waiting:
+            if not await _delete_one(call, entry, options):
+                kept.add(entry.key)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(COLLECTION_WORKERS, len(page.entries))):
+                group.create_task(worker())
+    except* ApiError as errors:
+        raise errors.exceptions[0] from None
+    return shaper.many(Page(page.revision, [e for e in page.entries if e.key not in kept]))
+
+
+async def _delete_one(call: Call, entry: Entry, options: DeleteOptions) -> bool:
+    """Whether it was there. Raises ApiError if it may not be deleted."""
+    namespace, name = entry.fields["metadata.namespace"], entry.fields["metadata.name"]
+    try:
+        await _admit(call, name, options)
+        await call.registry.delete(namespace, name, options)
+    except ApiError as error:
+        if error.reason != "NotFound":
+            raise
+        return False
+    return True
 
 
 def read_options(request: Request) -> DeleteOptions:

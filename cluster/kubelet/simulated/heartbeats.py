@@ -124,23 +124,27 @@ class Heartbeats:
             return
         wanted = node_object.lease(name, beat.uid, self._periods.lease_s, self._clock.wall())
         try:
-            beat.lease = await self._put(name, wanted, beat.lease)
+            beat.lease = await self._put(wanted, beat.lease)
         except ApiError as error:
             if error.code not in (404, 409):
                 raise
-            beat.lease = None
-            beat.lease = await self._put(name, wanted, None)
+            beat.lease = await self._put_anyway(name, wanted)
         beat.lease_due_s = self._next_s(self._periods.lease_s / 4)
 
-    async def _put(self, name: str, wanted: Object, known: Object | None) -> Object:
+    async def _put(self, wanted: Object, known: Object | None) -> Object:
         """The lease as it is stored now."""
         if known is None:
-            try:
-                known = await self._client.get(LEASES, name, LEASE_NAMESPACE)
-            except ApiError as error:
-                if error.code != 404:
-                    raise
-                return await self._client.create(LEASES, wanted)
+            return await self._client.create(LEASES, wanted)
         version = known["metadata"]["resourceVersion"]
         metadata = wanted["metadata"] | {"resourceVersion": version}
         return await self._client.update(LEASES, wanted | {"metadata": metadata})
+
+    async def _put_anyway(self, name: str, wanted: Object) -> Object:
+        """Another process has made, renewed or removed it."""
+        try:
+            known = await self._client.get(LEASES, name, LEASE_NAMESPACE)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return await self._put(wanted, None)
+        return await self._put(wanted, known)
