@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import zlib
 from typing import Any
 
 from actors.seams import Seams
@@ -20,9 +20,11 @@ _FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath")
 
 
 class EventRecorder:
-    """`event` returns at once; when the queue is full the event is dropped and counted."""
+    """`event` returns at once; when the queue is full the event is dropped and counted. Events of
+    one object are written in their order, those of several objects side by side."""
 
-    limit = 1000
+    limit = 4000
+    writers = 4
     attempts = 5
     retry_s = 1.0
 
@@ -31,20 +33,22 @@ class EventRecorder:
         self._seams = seams
         self._source = {"component": component} | ({"host": host} if host else {})
         self._correlator = Correlator()
-        self._queue: asyncio.Queue[Occurrence] = asyncio.Queue(self.limit)
-        self._task: asyncio.Task[None] | None = None
+        self._queues = [asyncio.Queue[Occurrence]() for _ in range(self.writers)]
+        self._tasks: list[asyncio.Task[None]] = []
         self.dropped = 0
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="event recorder")
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._run(queue), name="event recorder")
+                for queue in self._queues
+            ]
 
     async def stop(self) -> None:
         """End at once; what still waits is lost."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def event(
         self, obj: Object, type_: str, reason: str, message: str, *, field_path: str = ""
@@ -52,24 +56,27 @@ class EventRecorder:
         """Report on `obj` (an object, or an ObjectReference). `type_`: "Normal" or "Warning"."""
         reference = _reference(obj) | ({"fieldPath": field_path} if field_path else {})
         ordered = tuple((name, reference[name]) for name in _FIELDS if reference.get(name))
-        try:
-            self._queue.put_nowait(Occurrence(ordered, type_, reason, message[:1024]))
-        except asyncio.QueueFull:
+        subject = str(reference.get("uid") or reference.get("name"))
+        if sum(queue.qsize() for queue in self._queues) >= self.limit:
             self.dropped += 1
+            return
+        queue = self._queues[zlib.crc32(subject.encode()) % self.writers]
+        queue.put_nowait(Occurrence(ordered, type_, reason, message[:1024]))
 
     async def flush(self) -> None:
         """Wait until everything reported so far was handled."""
-        await self._queue.join()
+        for queue in self._queues:
+            await queue.join()
 
-    async def _run(self) -> None:
+    async def _run(self, queue: asyncio.Queue[Occurrence]) -> None:
         while True:
-            occurrence = await self._queue.get()
+            occurrence = await queue.get()
             try:
                 series = self._correlator.observe(occurrence, self._seams.clock.wall())
                 if series is not None:
                     await self._write(series)
             finally:
-                self._queue.task_done()
+                queue.task_done()
 
     async def _write(self, series: Series) -> None:
         for _ in range(self.attempts):

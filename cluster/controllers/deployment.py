@@ -23,6 +23,7 @@ DEPLOYMENTS = "deployments.apps"
 class DeploymentController(Controller):
     name = "deployment"
     account = "deployment-controller"
+    workers = 8
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -46,6 +46,7 @@ class _Failures:
 class JobController(Controller):
     name = "job"
     account = "job-controller"
+    workers = 16
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

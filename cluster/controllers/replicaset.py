@@ -21,6 +21,7 @@ Object = dict[str, Any]
 class ReplicaSetController(Controller):
     name = "replicaset"
     account = "replicaset-controller"
+    workers = 8
     resource: ClassVar[str] = "replicasets.apps"
     kind: ClassVar[tuple[str, str]] = ("apps/v1", "ReplicaSet")
 
