@@ -1,6 +1,6 @@
 """Simulated nodes and their pods: how long until all of them are Ready, Running and gone.
 
-usage: scripts/bench nodes [--nodes 1000,5000] [--pods 10000] [--fleets 1] [--scheduled]
+usage: scripts/bench nodes [--nodes 1000,5000] [--pods 10000] [--fleets 1] [--idle 10] [--scheduled]
 
 The pods are bound when they are made, as in kwok's own gate (5,000 nodes Ready in 60 s, 10,000 pods
 Running in 60 s and deleted in 90 s); with --scheduled the scheduler binds as many again. Every
@@ -24,7 +24,6 @@ from cluster.machinery import meta
 
 NAMESPACE = "bench"
 CONCURRENT = 24
-IDLE_S = 10
 
 
 class Bench:
@@ -33,15 +32,15 @@ class Bench:
         self._fleets = [f"fleet-{number}" for number in range(fleets)]
         self._nodes: list[str] = []
 
-    async def run(self, nodes: Sequence[int], pods: int, scheduled: bool) -> None:
+    async def run(self, nodes: Sequence[int], pods: int, idle_s: float, scheduled: bool) -> None:
         self._cluster.client = self._cluster.new_client()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         await self._cluster.client.create("namespaces", namespace)
         for count in nodes:
             async with self._cluster.measured(f"{count} nodes Ready", count - len(self._nodes)):
                 await self._register(count - len(self._nodes))
-        async with self._cluster.measured(f"{IDLE_S} s of {len(self._nodes)} nodes", 1):
-            await asyncio.sleep(IDLE_S)
+        async with self._cluster.measured(f"{len(self._nodes)} nodes idle", len(self._nodes)):
+            await asyncio.sleep(idle_s)
         bound = [_pod(n, self._nodes[n % len(self._nodes)]) for n in range(pods)]
         async with self._cluster.measured("pods Running, bound when made", pods):
             await self._running(bound)
@@ -95,18 +94,18 @@ def main() -> None:
     parser.add_argument("--nodes", default="1000,5000")
     parser.add_argument("--pods", type=int, default=10_000)
     parser.add_argument("--fleets", type=int, default=1)
+    parser.add_argument("--idle", type=float, default=10.0)
     parser.add_argument("--members", default="3", choices=["1", "3", "5"])
     parser.add_argument("--scheduled", action="store_true")
     arguments = parser.parse_args()
     collector.calm()
     options = ["--nodes", "0", "--fleets", str(arguments.fleets), "--members", arguments.members]
     tell_shape(**vars(arguments))
+    nodes = [int(count) for count in arguments.nodes.split(",")]
     with whole(*options) as cluster:
         uvloop.install()
-        nodes = [int(count) for count in arguments.nodes.split(",")]
-        asyncio.run(
-            Bench(cluster, arguments.fleets).run(nodes, arguments.pods, arguments.scheduled)
-        )
+        bench = Bench(cluster, arguments.fleets)
+        asyncio.run(bench.run(nodes, arguments.pods, arguments.idle, arguments.scheduled))
 
 
 if __name__ == "__main__":

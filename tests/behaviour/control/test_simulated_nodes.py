@@ -262,3 +262,51 @@ def test_kubectl_reads_the_logs_of_a_simulated_container(control_plane, make, op
         assert said == (["two", "three"] if "--tail=2" in options else ["one", "two", "three"])
 
     control_plane(body)
+
+
+def test_a_namespace_ends_with_its_pods_first_and_nothing_is_made_in_it_any_more(
+    control_plane, make
+):
+    async def body(plane):
+        await plane.manager(
+            controllers=["deployment", "replicaset", "namespace", "garbage-collector"]
+        )
+        await plane.scheduler()
+        await plane.fleet()
+        await plane.nodes(2)
+        client = plane.client
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "space"}}
+        await client.create("namespaces", namespace)
+        deployment = make.deployment(replicas=8)
+        deployment["metadata"]["namespace"] = "space"
+        annotations = {ANNOTATION: "{stop: 1s}"}
+        deployment["spec"]["template"]["metadata"]["annotations"] = annotations
+        await client.create("deployments.apps", deployment)
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+        await client.create("configmaps", config, "space")
+
+        async def running():
+            return len(ready(await plane.items("pods", "space"))) == 8
+
+        await plane.until(running)
+        names = {pod["metadata"]["name"] for pod in await plane.items("pods", "space")}
+        await client.delete("namespaces", "space")
+
+        async def ending():
+            pods = await plane.items("pods", "space")
+            assert {pod["metadata"]["name"] for pod in pods} <= names
+            if pods:
+                assert await plane.items("configmaps", "space")
+            return pods and all(pod["metadata"].get("deletionTimestamp") for pod in pods)
+
+        await plane.until(ending)
+
+        async def gone():
+            pods = await plane.items("pods", "space")
+            assert {pod["metadata"]["name"] for pod in pods} <= names
+            found = await client.list("namespaces", field_selector="metadata.name=space")
+            return not found["items"]
+
+        await plane.until(gone)
+
+    control_plane(body)

@@ -1,0 +1,39 @@
+"""The benchmarks on simulated nodes run and tell their figures; how high they are is not judged."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+def figures(script: str, *options: str) -> dict[str, dict[str, Any]]:
+    command = [sys.executable, str(FOLDER / script), "--members", "1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    _, *lines = map(json.loads, done.stdout.splitlines())
+    return {line["figure"]: line for line in lines}
+
+
+@pytest.mark.cluster
+def test_nodes_and_their_pods_are_measured_with_what_each_part_spent() -> None:
+    found = figures("bench_nodes.py", "--nodes", "5,20", "--pods", "40", "--idle", "1")
+    assert {"20 nodes Ready", "pods Running, bound when made", "pods deleted"} <= found.keys()
+    running = found["pods Running, bound when made"]
+    assert running["raykube"] > 0
+    assert running["requests"]["create pods"] == 40
+    assert running["memory_mb"]["fleet"] > 0
+
+
+@pytest.mark.cluster
+def test_controllers_are_measured_on_simulated_nodes() -> None:
+    found = figures("bench_controllers.py", "--nodes", "5", "--scale", "0.01")
+    assert found["a Deployment rolls out"]["objects"] == 10
+    assert found["10 Jobs complete"]["requests_per_object"] > 1
+    assert found["a namespace is deleted"]["objects"] == 50
