@@ -64,13 +64,13 @@ class NamespaceController(Controller):
         """Pods go first, and nothing else before they are gone (OrderedNamespaceDeletion): what
         runs must not lose the policies and secrets that it runs under."""
         progress = Progress()
+        await self._empty_of(find("pods"), namespace, progress)
+        if not progress.done:
+            return progress
         try:
             resources = await discovery.served(self.client)
         except (ApiError, ClientError) as error:
             progress.discovery_failure = str(error)
-            return progress
-        await self._empty_of(find("pods"), namespace, progress)
-        if progress.remaining:
             return progress
         for resource in resources:
             if resource.namespaced and {"list", "delete"} <= set(resource.verbs):
