@@ -26,6 +26,7 @@ from cluster.kubelet.runtimes.interactive import Interactive
 from cluster.kubelet.runtimes.process import ProcessRuntime
 from cluster.kubelet.sandbox import Sandboxes
 from cluster.kubelet.server import KubeletServer
+from cluster.kubelet.stats.pages import StatsPages
 from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import Tokens
 from cluster.kubelet.volumes.manager import VolumeManager
@@ -69,6 +70,8 @@ class Kubelet:
         interactive = self._runtime if isinstance(self._runtime, Interactive) else None
         self._server = KubeletServer(seams, self, self._name, may, interactive)
         self._parts.append(self._server.stop)
+        stats = StatsPages(seams, self._runtime, self.pod_objects, self._name, data_dir)
+        self._server.pages.update(stats.pages)
         port = int(config.get("port", DEFAULT_PORT))
         await self._server.start(config["node_ip"], port, config.get("tls") or {})
         self._address = f"{config['node_ip']}:{self._server.port}"

@@ -1,4 +1,4 @@
-"""The kubelet's HTTPS paths: logs, exec and the like, pods, health, a basic stats summary."""
+"""The kubelet's HTTPS paths: logs, exec and the like, pods, health, and the pages of others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cluster.kubelet import logs
 from cluster.kubelet.http_server import Connection, Request, Response, Upgrade, once
 from cluster.kubelet.runtimes.base import Container
 from cluster.kubelet.runtimes.interactive import Interactive
+from cluster.kubelet.stats.pages import Page
 from cluster.kubelet.streams import routes
 from cluster.kubelet.streams.routes import Streams
 from cluster.machinery import meta
@@ -60,6 +61,8 @@ class KubeletServer:
         self._pods = pods
         self._node_name = node_name
         self._listener: Listener | None = None
+        self.pages: dict[str, Page] = {}
+        """What else is served, by path."""
         self.port = 0
 
     async def start(self, host: str, port: int, tls_files: Mapping[str, str]) -> None:
@@ -87,21 +90,15 @@ class KubeletServer:
         fixed: dict[str, Callable[[], Response]] = {
             "/healthz": lambda: _text(200, "ok"),
             "/pods": self._pod_list,
-            "/stats/summary": self._summary,
         }
+        if request.path in self.pages:
+            body, content_type = await self.pages[request.path]()
+            return Response(200, once(body), content_type)
         make = fixed.get(request.path)
         return make() if make else _text(404, "404 page not found\n")
 
     def _pod_list(self) -> Response:
         return _json({"kind": "PodList", "apiVersion": "v1", "items": self._pods.pod_objects()})
-
-    def _summary(self) -> Response:
-        """Which containers there are and since when; usage comes with cgroups."""
-        pods = [
-            {"podRef": {key: pod["metadata"].get(key) for key in ("name", "namespace", "uid")}}
-            for pod in self._pods.pod_objects()
-        ]
-        return _json({"node": {"nodeName": self._node_name}, "pods": pods})
 
     def _logs(self, request: Request) -> Response:
         parts = request.path.strip("/").split("/")

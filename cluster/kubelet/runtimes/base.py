@@ -75,6 +75,18 @@ class ExecResult:
     timed_out: bool = field(default=False)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a container uses. `cpu_ns` is processor time since its start, faults are counted too."""
+
+    cpu_ns: int = 0
+    working_set_bytes: int = 0
+    rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    processes: int = 0
+
+
 class Runtime(Protocol):
     """Containers of one node. Each is found again after the kubelet's process was killed."""
 
@@ -140,4 +152,8 @@ class Runtime(Protocol):
 
     async def remove_pod(self, pod_uid: str) -> None:
         """Drop what is left of a pod whose containers have all ended."""
+        ...
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """By id, of the containers that run."""
         ...

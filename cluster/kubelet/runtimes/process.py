@@ -21,8 +21,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.kubelet.runtimes import commands, records
-from cluster.kubelet.runtimes.base import Container, ContainerSpec, ExecResult, RuntimeFailure
+from cluster.kubelet.runtimes import commands, process_usage, records
+from cluster.kubelet.runtimes.base import (
+    Container,
+    ContainerSpec,
+    ExecResult,
+    RuntimeFailure,
+    Usage,
+)
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
 from cluster.kubelet.runtimes.interactive import Running, Wanted
@@ -304,6 +310,11 @@ class ProcessRuntime:
         for container_id in list(self._by_pod.get(pod_uid, ())):
             await self.remove(container_id)
         self._by_pod.pop(pod_uid, None)
+
+    async def usage(self) -> dict[str, Usage]:
+        running = [id_ for id_, container in self._known.items() if container.running]
+        folders = {id_: self._folders[id_] for id_ in running}
+        return await asyncio.to_thread(process_usage.of_folders, folders)
 
 
 async def _session(control: socket.socket, words: Sequence[str]) -> asyncio.subprocess.Process:
