@@ -14,6 +14,7 @@ from typing import Any
 from actors.component import ActorSpec, ComponentSpec
 from actors.placement import Machine, spread
 from cluster.machinery import jwt
+from cluster.metrics.registration import HOST as METRICS_HOST
 from cluster.pki import Authority, KeyPair
 from cluster.storage.encryption.config import document as encryption_document
 
@@ -25,6 +26,7 @@ MODULES = (
     "raftstore.member",
     "cluster.apiserver.server",
     "cluster.controllers.manager",
+    "cluster.metrics.server",
     "cluster.scheduler.scheduler",
     "cluster.kubelet.kubelet",
     "cluster.proxy.server",
@@ -40,6 +42,8 @@ DOMAIN = "cluster.local"
 ISSUER = f"https://kubernetes.default.svc.{DOMAIN}"
 """Of service accounts' tokens."""
 CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 10250, 53
+METRICS_PORT = 4443
+METRICS_USER = "system:metrics-server"
 ETCD_PORT, FLEET_PORT = 12379, 20250
 
 
@@ -65,6 +69,8 @@ class Shape:
     """Whether members serve etcd's protocol too."""
     audit_policy: str = ""
     """The file of an audit policy; without one nothing is noted."""
+    metrics: bool = True
+    """Whether metrics.k8s.io is served, beside the first controller manager."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -330,8 +336,28 @@ class _Wiring:
             "service_account_key": account_key,
             "root_ca": self._authority.pair.certificate.decode(),
         }
-        component = ComponentSpec("cluster.controllers.manager:ControllerManager", config)
-        return self._spec(manager, "controller-manager", [component], files)
+        components = [ComponentSpec("cluster.controllers.manager:ControllerManager", config)]
+        if self._shape.metrics and manager is self._layout.controller_managers[0]:
+            component, more = self._metrics(manager)
+            components.append(component)
+            files += more
+        return self._spec(manager, "controller-manager", components, files)
+
+    def _metrics(self, manager: Placed) -> tuple[ComponentSpec, tuple[tuple[str, bytes], ...]]:
+        """One certificate for both: clients know it by the Service's name, kubelets by its user."""
+        pair = self._authority.issue(METRICS_USER, names=[METRICS_HOST, manager.address])
+        tls, files = self._identity("metrics-server", pair)
+        front, front_files = self._front_proxy()
+        config = {
+            "name": "metrics-server",
+            "address": f"{manager.address}:{METRICS_PORT}",
+            "client": {"servers": self._layout.api_urls, **tls},
+            "tls": tls,
+            "request_header": front["request_header"],
+        }
+        return ComponentSpec("cluster.metrics.server:MetricsServer", config), files + front_files[
+            :1
+        ]
 
     def _scheduler(self, scheduler: Placed) -> ActorSpec:
         client, files = self._client(scheduler.name, "system:kube-scheduler")

@@ -40,6 +40,8 @@ def cli() -> None:
 @click.option("--fleets", type=click.IntRange(0, 16), default=0,
               help="Actors that simulate nodes, at least 1 if there are any.")  # fmt: skip
 @click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
+@click.option("--metrics/--no-metrics", default=True, show_default=True,
+              help="Serve metrics.k8s.io, for kubectl top and autoscaling.")  # fmt: skip
 @click.option("--etcd", is_flag=True,
               help="Serve the store by etcd's protocol too, for etcdctl.")  # fmt: skip
 @click.option("--restore", default=None, metavar="FILE",

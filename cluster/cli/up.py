@@ -25,6 +25,7 @@ def run(
     simulated_nodes: int,
     fleets: int,
     api_servers: int,
+    metrics: bool,
     etcd: bool,
     restore: str | None,
     audit_policy: str | None,
@@ -44,6 +45,7 @@ def run(
         nodes=nodes,
         fleets=fleets or min(1, simulated_nodes),
         api_servers=api_servers,
+        metrics=metrics,
         etcd=etcd,
         audit_policy=audit_policy or "",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.machinery.resources import Resource, Subresource
@@ -24,18 +24,24 @@ def group(name: str, versions: Sequence[str]) -> Document:
 
 
 def resource_list(
-    group_version: str, listed: Sequence[Resource], storage: dict[str, str]
+    group_version: str, listed: Sequence[Resource], storage: Mapping[str, str] | None = None
 ) -> Document:
-    """`storage`: the apiVersion in which objects are stored, by group resource."""
+    """`storage`: the apiVersion in which objects are stored, by group resource, where the tables
+    do not have it; None if nothing is stored at all.
+    """
     entries: list[Document] = []
     for each in sorted(listed, key=lambda r: r.plural):
-        entries.append(_resource(each, storage.get(each.group_resource, "")))
+        entry = _resource(each)
+        if storage is not None and "list" in each.verbs:
+            known = storage.get(each.group_resource, "")
+            entry["storageVersionHash"] = _storage_hash(each, known)
+        entries.append(entry)
         entries += [_subresource(each, s) for s in each.subresources]
     document = {"groupVersion": group_version, "resources": entries}
     return with_type("APIResourceList", document)
 
 
-def _resource(resource: Resource, storage: str) -> Document:
+def _resource(resource: Resource) -> Document:
     entry: Document = {
         "name": resource.plural,
         "singularName": resource.singular,
@@ -47,8 +53,6 @@ def _resource(resource: Resource, storage: str) -> Document:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    if "list" in resource.verbs:
-        entry["storageVersionHash"] = _storage_hash(resource, storage)
     return entry
 
 

@@ -30,15 +30,17 @@ class Plane:
         self.folder = folder
         self.seams = system_seams()
         self.authority = Authority.create("test-ca")
+        self.front = Authority.create("test-front-proxy-ca")
         self.started = []
         self.clients = []
         self.kubelet = None
 
-    def identity(self, user, groups=(), names=()):
+    def identity(self, user, groups=(), names=(), authority=None):
         """Paths of a certificate's files."""
-        pair = self.authority.issue(user, list(groups), names=list(names))
+        authority = authority or self.authority
+        pair = authority.issue(user, list(groups), names=list(names))
         paths = {}
-        parts = {"ca": self.authority.pair.certificate, "cert": pair.certificate, "key": pair.key}
+        parts = {"ca": authority.pair.certificate, "cert": pair.certificate, "key": pair.key}
         for part, data in parts.items():
             path = self.folder / f"{user.replace(':', '-')}.{part}"
             path.write_bytes(data)
@@ -52,6 +54,12 @@ class Plane:
         if not path.exists():
             path.write_bytes(jwt.new_signing_key())
         return str(path)
+
+    @property
+    def request_header(self):
+        """How extensions know the API server as a front proxy."""
+        files = self.identity("front-proxy-client", authority=self.front)
+        return {"ca": files["ca"], "allowed_names": ["front-proxy-client"]}
 
     async def start_server(self):
         server = api_server()
@@ -67,6 +75,8 @@ class Plane:
             "service_cidr": "127.200.0.0/16",
             "event_ttl_s": 3600,
             "service_account": {"key": self.account_key},
+            "request_header": self.request_header,
+            "proxy_client": self.identity("front-proxy-client", authority=self.front),
             # nodes of tests are ready from the start, with or without a controller that says so
             "disable_admission_plugins": ["TaintNodesByCondition"],
         }
