@@ -68,7 +68,7 @@ class Kubelet:
         self._node = self._make_node(seams, config, client, data_dir)
         may = DelegatedAuthorization(client, seams, self._name).may
         interactive = self._runtime if isinstance(self._runtime, Interactive) else None
-        self._server = KubeletServer(seams, self, self._name, may, interactive)
+        self._server = KubeletServer(seams, self, may, interactive)
         self._parts.append(self._server.stop)
         stats = StatsPages(seams, self._runtime, self.pod_objects, self._name, data_dir)
         self._server.pages.update(stats.pages)

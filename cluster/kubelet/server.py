@@ -49,7 +49,6 @@ class KubeletServer:
         self,
         seams: Seams,
         pods: Pods,
-        node_name: str,
         may: May = anybody,
         runtime: Interactive | None = None,
     ) -> None:
@@ -59,7 +58,6 @@ class KubeletServer:
         self._may = may
         self._seams = seams
         self._pods = pods
-        self._node_name = node_name
         self._listener: Listener | None = None
         self.pages: dict[str, Page] = {}
         """What else is served, by path."""

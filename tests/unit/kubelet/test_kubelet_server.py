@@ -51,7 +51,7 @@ class Rig:
         self.writers: list[asyncio.StreamWriter] = []
         self.pods = Pods(folder / "0.log")
         self.pods.log.write_text("2026-01-01T00:00:01.0Z stdout F one\n")
-        self.server = KubeletServer(system_seams(), self.pods, "node-1")
+        self.server = KubeletServer(system_seams(), self.pods)
         self.files = files_of(folder, "kubelet", authority, names=[HOST])
         self.client = tls.client_context(files_of(folder, "api", authority))
         stranger = Authority.create("other-ca")
