@@ -165,6 +165,7 @@ class End(asyncio.Transport):
         self.reading_paused = False
         self._protocol: Any = None
         self._closing = self._lost = self._full = False
+        self._high_bytes, self._low_bytes = HIGH_WATER_BYTES, LOW_WATER_BYTES
 
     def begin(self, protocol: Any) -> None:
         self._protocol = protocol
@@ -190,7 +191,7 @@ class End(asyncio.Transport):
             self.process.run(self._protocol.connection_lost, error)
 
     def drained(self) -> None:
-        if self._full and self.out.size_bytes < LOW_WATER_BYTES:
+        if self._full and self.out.size_bytes < self._low_bytes:
             self._full = False
             self.process.run(self._protocol.resume_writing)
 
@@ -200,7 +201,7 @@ class End(asyncio.Transport):
         if self._closing or not self.process.alive:
             return
         self.out.send(bytes(data))
-        if not self._full and self.out.size_bytes > HIGH_WATER_BYTES:
+        if not self._full and self.out.size_bytes > self._high_bytes:
             self._full = True
             self._protocol.pause_writing()
 
@@ -223,6 +224,10 @@ class End(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return self.out.size_bytes
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high_bytes = HIGH_WATER_BYTES if high is None else high
+        self._low_bytes = self._high_bytes // 4 if low is None else low
 
     def pause_reading(self) -> None:
         self.reading_paused = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from cluster.client import Client, Informer
 from cluster.client.paths import resource_of
@@ -31,6 +32,12 @@ class Informers:
         informer = self.of(resource)
         informer.add_index(name, indexer)
         return informer
+
+    async def ask(self, resource: str, key: str) -> dict[str, Any] | None:
+        """What the API has now; for what must not be decided on a cache that may be behind."""
+        namespace, _, name = key.rpartition("/")
+        page = await self._client.list(resource, namespace, field_selector=f"metadata.name={name}")
+        return next(iter(page["items"]), None)
 
     async def stop(self) -> None:
         await asyncio.gather(*(informer.stop() for informer in self._informers.values()))

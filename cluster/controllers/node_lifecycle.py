@@ -48,7 +48,13 @@ class NodeLifecycleController(Controller):
         if node is None:
             self._signs.pop(key, None)
             return None
-        silent_s = self._silent_s(node)
+        lease = self.informers.of(LEASES).get(f"{LEASE_NAMESPACE}/{key}")
+        silent_s = self._silent_s(node, lease)
+        if silent_s > self._grace_s and not meta.condition_is(node, "Ready", "Unknown"):
+            # Asked, since a cache that stands still makes every node look silent.
+            lease = await self.informers.ask(LEASES, f"{LEASE_NAMESPACE}/{key}")
+            node = await self.informers.ask("nodes", key) or node
+            silent_s = self._silent_s(node, lease)
         if silent_s > self._grace_s:
             node = await self._mark_unknown(node)
         await self._write_taints(node)
@@ -57,11 +63,10 @@ class NodeLifecycleController(Controller):
         left_s = self._grace_s - silent_s
         return Result(left_s + 0.05) if left_s >= 0 else None
 
-    def _silent_s(self, node: Object) -> float:
+    def _silent_s(self, node: Object, lease: Object | None) -> float:
         """How long nothing was heard; clocks of other machines are only compared for change."""
         name = node["metadata"]["name"]
-        lease = self.informers.of(LEASES).get(f"{LEASE_NAMESPACE}/{name}") or {}
-        renewed = str((lease.get("spec") or {}).get("renewTime") or "")
+        renewed = str(((lease or {}).get("spec") or {}).get("renewTime") or "")
         ready = meta.condition(node, "Ready") or {}
         unknown = ready.get("status") == "Unknown"
         heartbeat = "" if unknown else str(ready.get("lastHeartbeatTime") or "")

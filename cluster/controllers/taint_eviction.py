@@ -44,8 +44,16 @@ class TaintEvictionController(Controller):
             return None
         if due_s > now_s:
             return Result(due_s - now_s)
-        await self._evict(pod)
+        if await self._is_due(pod):
+            await self._evict(pod)
         return None
+
+    async def _is_due(self, pod: Object) -> bool:
+        """Asked again: the cache may not have seen yet that the node is well (or gone)."""
+        node = await self.informers.ask("nodes", pods.node_name(pod)) or {}
+        present, now_s = (node.get("spec") or {}).get("taints") or [], self.clock.wall()
+        due_s = taints.evict_at_s(pod, present, now_s, self._limit_s)
+        return due_s is not None and due_s <= now_s
 
     async def _evict(self, pod: Object) -> None:
         metadata = pod["metadata"]

@@ -295,7 +295,9 @@ class Feed:
         return await asyncio.shield(self._next_question)
 
     def _ask(self, after: asyncio.Task[int] | None = None) -> asyncio.Task[int]:
-        return asyncio.get_running_loop().create_task(self._answer(after))
+        question = asyncio.get_running_loop().create_task(self._answer(after))
+        question.add_done_callback(_retrieve)  # Whoever asked may have gone meanwhile.
+        return question
 
     async def _answer(self, after: asyncio.Task[int] | None) -> int:
         if after is not None:
@@ -305,3 +307,8 @@ class Feed:
             return result.revision
         finally:
             self._question, self._next_question = self._next_question, None
+
+
+def _retrieve(question: asyncio.Task[int]) -> None:
+    if not question.cancelled():
+        question.exception()

@@ -1,0 +1,206 @@
+"""Bugs to plant in controllers and API servers: each breaks one rule, and a seed has to show it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from cluster.apiserver.handlers import eviction
+from cluster.client import leader_election, reflector
+from cluster.controllers import (
+    adoption,
+    daemonset_decision,
+    deployment,
+    deployment_rollout,
+    endpointslice,
+    garbage_collector,
+    informers,
+    job,
+    job_status,
+    namespace,
+    pod_gc,
+    statefulset_decision,
+    taint_eviction,
+)
+from cluster.controllers.expectations import Expectations
+
+Patch = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
+    """Replace `owner.name` by what `make` builds around the original."""
+    return lambda: mock.patch.object(owner, name, make(getattr(owner, name)))
+
+
+def _surge_and_one(original: Any) -> Any:
+    def limits(owner: Any) -> tuple[int, int]:
+        surge, unavailable = original(owner)
+        return surge + 1, unavailable
+
+    return limits
+
+
+def _down_and_one(original: Any) -> Any:
+    def limits(*args: Any) -> tuple[int, int]:
+        surge, unavailable = original(*args)
+        return surge, unavailable + 1
+
+    return limits
+
+
+async def _anything_is_there(client: Any, owner: Any) -> None:
+    """An owner need not exist to adopt."""
+
+
+def _counted_at_once(original: Any) -> Any:
+    """Numbers grow before the finalizers are gone: a crash counts twice."""
+
+    def settle(status: Any, tracked: Any) -> bool:
+        return bool(original(status, ()))
+
+    return settle
+
+
+def _let_go_uncounted(original: Any) -> Any:
+    def enter(view: Any, status: Any, pod: Any, failed: bool, end: Any, new: Any) -> None:
+        if int(pod["metadata"]["uid"][:2], 16) % 3:
+            original(view, status, pod, failed, end, new)
+
+    return enter
+
+
+def _own_write_unseen(original: Any) -> Any:
+    def init(self: Any, context: Any) -> None:
+        original(self, context)
+        self._written = mock.MagicMock()
+        self._written.get.return_value = 0
+        self._untracked = mock.MagicMock()
+        self._untracked.__contains__.return_value = False
+
+    return init
+
+
+def _no_order(original: Any) -> Any:
+    return lambda owner: True
+
+
+def _without_waiting(original: Any) -> Any:
+    def held(self: Any) -> bool:
+        return False
+
+    return held
+
+
+def _deleted_at_once(original: Any) -> Any:
+    async def evict(self: Any, pod: Any) -> None:
+        metadata = pod["metadata"]
+        await taint_eviction.mark_disrupted(self.context, pod, "DeletionByTaintManager", "gone")
+        await self.client.delete("pods", metadata["name"], metadata["namespace"], grace_period_s=0)
+
+    return evict
+
+
+def _as_cached(original: Any) -> Any:
+    async def ask(self: Any, resource: str, key: str) -> Any:
+        return self.of(resource).get(key)
+
+    return ask
+
+
+def _never_there(original: Any) -> Any:
+    async def owner(self: Any, node: Any, reference: Any) -> Any:
+        found = await original(self, node, reference)
+        return None if found is not None and len(node.owners) > 1 else found
+
+    return owner
+
+
+def _left_behind(original: Any) -> Any:
+    async def empty(self: Any, name: str) -> Any:
+        return namespace.Progress()
+
+    return empty
+
+
+def _never_relisted(original: Any) -> Any:
+    async def failed(self: Any, error: Exception) -> None:
+        if getattr(error, "code", 0) != 410 and self._version.isdigit():
+            self._version = str(int(self._version) + 3)
+        await original(self, error)
+
+    return failed
+
+
+def _never(original: Any) -> Any:
+    return lambda *args: False
+
+
+def _nothing(original: Any) -> Any:
+    return lambda *args: None
+
+
+def _always(original: Any) -> Any:
+    return lambda *args: True
+
+
+def _all_old_at_once(original: Any) -> Any:
+    return lambda dep, new, old: {s["metadata"]["name"]: 0 for s in old if s["spec"]["replicas"]}
+
+
+def _going_is_ready(original: Any) -> Any:
+    def endpoint(service: Any, pod: Any) -> Any:
+        found = original(service, pod)
+        found["conditions"] = {"ready": True, "serving": True, "terminating": False}
+        return found
+
+    return endpoint
+
+
+PLANTED: dict[str, Patch] = {
+    "expectations off": _replace(Expectations, "satisfied", _always),
+    "deletions are not expected": _replace(Expectations, "expect_deletions", _nothing),
+    "surge off by one": _replace(deployment_rollout, "surge_and_unavailable", _surge_and_one),
+    "unavailable off by one": _replace(deployment_rollout, "surge_and_unavailable", _down_and_one),
+    "old pods go all at once": _replace(deployment_rollout, "shrink_old", _all_old_at_once),
+    "recreate does not wait": _replace(
+        deployment.DeploymentController, "_has_running_pods", _never
+    ),
+    "adopted for an owner that is gone": lambda: mock.patch.object(
+        adoption, "_still_there", _anything_is_there
+    ),
+    "job counts before it lets go": _replace(job_status, "settle", _counted_at_once),
+    "job lets pods go uncounted": _replace(job_status, "_enter", _let_go_uncounted),
+    "job acts on a status older than its own": _replace(
+        job.JobController, "__init__", _own_write_unseen
+    ),
+    "identities in no order": _replace(statefulset_decision, "is_parallel", _no_order),
+    "a silent node's pods are removed": _replace(
+        taint_eviction.TaintEvictionController, "_evict", _deleted_at_once
+    ),
+    "nodes are given up on a stale cache": _replace(informers.Informers, "ask", _as_cached),
+    "daemons go beyond maxUnavailable": _replace(daemonset_decision, "limits", _down_and_one),
+    "evictions spend nothing": _replace(eviction, "_refuse", _nothing),
+    "collected while one owner is left": _replace(
+        garbage_collector.GarbageCollector, "_owner", _never_there
+    ),
+    "namespaces end with things in them": _replace(
+        namespace.NamespaceController, "_empty", _left_behind
+    ),
+    "a lease is taken while it is held": _replace(
+        leader_election.LeaderElector, "_held_by_other", _without_waiting
+    ),
+    "a broken watch goes on too late": _replace(reflector.Reflector, "_failed", _never_relisted),
+    "pods of nodes that are gone stay": _replace(
+        pod_gc.PodGarbageCollector, "_keys_of_node", lambda original: lambda self, node: ()
+    ),
+    "what goes is told as ready": _replace(endpointslice, "_endpoint", _going_is_ready),
+}
+
+
+@contextlib.contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The bug is there while this is open."""
+    with PLANTED[name]():
+        yield
