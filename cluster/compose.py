@@ -45,6 +45,8 @@ CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 102
 METRICS_PORT = 4443
 METRICS_USER = "system:metrics-server"
 ETCD_PORT, FLEET_PORT = 12379, 20250
+MANAGER_PORT, SCHEDULER_PORT = 10257, 10259
+"""Where they tell their metrics, as upstream."""
 
 
 def ray_address(network: int) -> str:
@@ -336,6 +338,10 @@ class _Wiring:
             "service_account_key": account_key,
             "root_ca": self._authority.pair.certificate.decode(),
         }
+        config["pages"], page_files = self._pages(
+            self._layout.controller_managers, manager, MANAGER_PORT
+        )
+        files += page_files
         components = [ComponentSpec("cluster.controllers.manager:ControllerManager", config)]
         if self._shape.metrics and manager is self._layout.controller_managers[0]:
             component, more = self._metrics(manager)
@@ -359,9 +365,21 @@ class _Wiring:
             :1
         ]
 
+    def _pages(
+        self, placed: Sequence[Placed], one: Placed, port: int
+    ) -> tuple[dict[str, Any], tuple[tuple[str, bytes], ...]]:
+        """Where one tells its metrics, and the files of its certificate."""
+        pair = self._authority.issue(f"raykube:{one.name}", names=[one.address, "localhost"])
+        tls, files = self._identity(f"{one.name}-server", pair)
+        return {"address": f"{one.address}:{own_port(placed, one, port)}", "tls": tls}, files
+
     def _scheduler(self, scheduler: Placed) -> ActorSpec:
         client, files = self._client(scheduler.name, "system:kube-scheduler")
         config = {"name": scheduler.name, "client": client, "election": ELECTION}
+        config["pages"], page_files = self._pages(
+            self._layout.schedulers, scheduler, SCHEDULER_PORT
+        )
+        files += page_files
         component = ComponentSpec("cluster.scheduler.scheduler:Scheduler", config)
         return self._spec(scheduler, "scheduler", [component], files)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from actors.component import Config, Health
 from actors.seams import Seams
 from cluster.client.config import ClientConfig
 from cluster.client.leader_election import LeaderElector
+from cluster.client.pages import Pages
 from cluster.client.rest import Client
 
 ELECTION: Mapping[str, float] = {"lease_s": 15.0, "renew_s": 10.0, "retry_s": 2.0}
@@ -18,7 +19,8 @@ ELECTION: Mapping[str, float] = {"lease_s": 15.0, "renew_s": 10.0, "retry_s": 2.
 
 
 class Elected(ABC):
-    """Config: name (of the replica), client, and optionally election (see `ELECTION`)."""
+    """Config: name (of the replica), client, and optionally election (see `ELECTION`) and `pages`
+    (address, tls: where `/metrics` and `/healthz` are told)."""
 
     lease_name: ClassVar[str]
     """Of the Lease in kube-system; also the client's user agent."""
@@ -29,6 +31,7 @@ class Elected(ABC):
         self._client: Client | None = None
         self._elector: LeaderElector | None = None
         self._task: asyncio.Task[None] | None = None
+        self._pages: Pages | None = None
 
     @abstractmethod
     async def lead(self, client: Client) -> None:
@@ -38,6 +41,10 @@ class Elected(ABC):
     def facts(self) -> Mapping[str, Any]:
         """What the work has to tell, beside whether this replica leads."""
 
+    def metrics(self) -> Iterable[str]:
+        """Lines of Prometheus text about the work."""
+        return ()
+
     async def start(self, seams: Seams, config: Config) -> None:
         self._seams = seams
         client = Client(ClientConfig.from_dict(config["client"]), seams, self.lease_name)
@@ -45,6 +52,10 @@ class Elected(ABC):
         election = {**ELECTION, **(config.get("election") or {})}
         elector = LeaderElector(client, seams, self.lease_name, identity, **election)
         self._client, self._elector = client, elector
+        if config.get("pages"):
+            self._pages = Pages(seams, {"/metrics": self._text, "/healthz": lambda: "ok"})
+            pages = config["pages"]
+            self.address = await self._pages.start(pages["address"], pages["tls"])
         work = elector.run(lambda: self.lead(client))
         self._task = asyncio.create_task(work, name=self.lease_name)
 
@@ -53,8 +64,15 @@ class Elected(ABC):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        if self._pages is not None:
+            await self._pages.stop()
         if self._client is not None:
             await self._client.close()
+
+    def _text(self) -> str:
+        leads = int(self._elector is not None and self._elector.leading)
+        status = f'leader_election_master_status{{name="{self.lease_name}"}} {leads}'
+        return "\n".join([status, *self.metrics()]) + "\n"
 
     async def health(self) -> Health:
         if self._task is None or self._elector is None:

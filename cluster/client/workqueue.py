@@ -7,6 +7,7 @@ from collections import deque
 
 from actors.seams import Clock
 from actors.seams.clock import TimerHandle
+from cluster.client.queue_metrics import QueueMetrics
 
 
 class QueueClosed(Exception):
@@ -29,6 +30,7 @@ class WorkQueue:
         limit: int = 100_000,
     ) -> None:
         self._clock = clock
+        self.metrics = QueueMetrics(clock)
         self._first_s = first_backoff_s
         self._max_s = max_backoff_s
         self._limit = limit
@@ -51,6 +53,7 @@ class WorkQueue:
             self.overflowed = True
             return
         self._dirty.add(key)
+        self.metrics.added(key)
         if key not in self._working:
             self._push(key)
 
@@ -73,6 +76,7 @@ class WorkQueue:
     def add_rate_limited(self, key: str) -> None:
         """Add after a delay that doubles with each call, until `forget`."""
         failures = self._failures.get(key, 0)
+        self.metrics.retries += 1
         self._failures[key] = failures + 1
         self.add_after(key, min(self._first_s * 2.0 ** min(failures, 60), self._max_s))
 
@@ -98,10 +102,12 @@ class WorkQueue:
         key = self._ready.popleft()
         self._dirty.discard(key)
         self._working.add(key)
+        self.metrics.taken(key)
         return key
 
     def done(self, key: str) -> None:
         self._working.discard(key)
+        self.metrics.done(key)
         if key in self._dirty:
             self._push(key)
 

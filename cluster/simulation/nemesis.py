@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ class Fault:
         return f"{self.at_s:7.2f} s: {self.kind} {self.target} for {self.lasts_s:.2f} s"
 
 
-MANAGER = ("kill", "pause", "cut_off", "cut_off", "reset")
+MIDWAY_S = 3.0
+"""How long a fault waits for something to happen."""
+MANAGER = ("kill", "pause", "pause_midway", "kill_midway", "cut_off", "cut_off", "reset")
 SERVER = ("kill", "pause", "store_cut", "store_lag", "store_loss", "reset", "answers_lost")
 NODE = ("kill", "power_off", "cut_off", "unready")
 SCHEDULER = ("kill", "pause", "cut_off")
@@ -104,6 +107,22 @@ class Nemesis:
         await asyncio.sleep(lasts_s)
         if process is not None and machine.process is process:
             machine.resume()
+
+    async def _pause_midway(self, name: str, lasts_s: float) -> None:
+        """While it makes or removes pods; for longer than it may lead without saying so."""
+        await self._midway()
+        await self._pause(name, lasts_s + self._random.choice([0.0, 6.0]))
+
+    async def _kill_midway(self, name: str, lasts_s: float) -> None:
+        await self._midway()
+        await self._kill(name, lasts_s)
+
+    async def _midway(self) -> None:
+        found = asyncio.Event()
+        self._world.when_pods_change.append(found.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MIDWAY_S):
+                await found.wait()
 
     async def _cut_off(self, name: str, lasts_s: float) -> None:
         """From the API servers, all of them or one."""

@@ -63,6 +63,8 @@ class World:
         self.containers: dict[str, Containers] = {name: {} for name in self.nodes}
         names = [*self.servers, *self.managers, *self.schedulers, *self.nodes, "user"]
         self.machines = {name: Machine(name, self.fabric, str(seed)) for name in names}
+        self.when_pods_change: list[Callable[[], None]] = []
+        """Called once each, in the middle of what a controller does."""
         self._running: list[Any] = []
 
     @property
@@ -73,6 +75,10 @@ class World:
         for event in events:
             self.trace.add(self.loop.time(), "store", revision, event.type, event.kv.key)
         self._observer(revision, events, self.loop.time())
+        if any(event.kv.key.startswith(b"/registry/pods/") for event in events):
+            waiting, self.when_pods_change = self.when_pods_change, []
+            for call in waiting:
+                call()
 
     async def begin(self) -> None:
         for name in (*self.servers, *self.schedulers, *self.managers, *self.nodes):
