@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actors.component import Config, Health
 from actors.seams import Seams
@@ -22,7 +22,7 @@ class Elected(ABC):
     """Config: name (of the replica), client, and optionally election (see `ELECTION`) and `pages`
     (address, tls: where `/metrics` and `/healthz` are told)."""
 
-    lease_name: ClassVar[str]
+    lease_name: str
     """Of the Lease in kube-system; also the client's user agent."""
 
     address: str | None = None
@@ -58,6 +58,12 @@ class Elected(ABC):
             self.address = await self._pages.start(pages["address"], pages["tls"])
         work = elector.run(lambda: self.lead(client))
         self._task = asyncio.create_task(work, name=self.lease_name)
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Competes for the lease and works; done only by a defect, or after `stop`."""
+        assert self._task is not None, "not started"
+        return self._task
 
     async def stop(self) -> None:
         """End the work, then release the lease so that another replica leads at once."""

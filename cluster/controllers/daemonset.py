@@ -47,12 +47,14 @@ class DaemonSetController(Controller):
             return None
         if pods.is_deleting(owner):
             return None
+        # Before the pods are looked at: what is seen only later must not count as looked at.
+        fresh = self._control.expected.satisfied(key)
         mine = await self._control.claim(owner, self._control.candidates(owner))
         history = await self._history.of(owner, self._candidates(owner))
         current = await self._history.current(owner, history)
         digest = current["metadata"]["labels"][revisions.HASH]
         by_node = _by_node(mine)
-        again = await self._manage(key, owner, by_node, digest)
+        again = await self._manage(key, owner, by_node, digest) if fresh else None
         live = {(p["metadata"].get("labels") or {}).get(revisions.HASH) for p in mine} | {digest}
         named = {
             r["metadata"]["name"]
@@ -72,8 +74,6 @@ class DaemonSetController(Controller):
     async def _manage(
         self, key: str, owner: Object, by_node: Mapping[str, list[Object]], digest: str
     ) -> Result | None:
-        if not self._control.expected.satisfied(key):
-            return None
         nodes, now_s = self._nodes.list(), self.clock.wall()
         plan = decision.placement(owner, nodes, by_node, digest, now_s)
         plan.delete, again = self._not_too_often(key, owner, plan.delete)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -86,6 +86,13 @@ class Controller:
 
     async def background(self) -> None:
         """Work beside the queue, after the informers have synced."""
+
+    def lines(self) -> Iterator[str]:
+        """Prometheus text about its queue and its work."""
+        yield from self.queue.metrics.lines(self.name, len(self.queue))
+        label = f'controller="{self.name}"'
+        yield f"controller_reconcile_total{{{label}}} {self.metrics.reconciled}"
+        yield f"controller_reconcile_errors_total{{{label}}} {self.metrics.failed}"
 
 
 class Runner:

@@ -131,11 +131,7 @@ class ControllerManager(Elected):
 
     def metrics(self) -> Iterable[str]:
         for controller in self._running:
-            queue, counted = controller.queue, controller.metrics
-            yield from queue.metrics.lines(controller.name, len(queue))
-            label = f'controller="{controller.name}"'
-            yield f"controller_reconcile_total{{{label}}} {counted.reconciled}"
-            yield f"controller_reconcile_errors_total{{{label}}} {counted.failed}"
+            yield from controller.lines()
 
     async def lead(self, client: Client) -> None:
         """With informers of its own term: a new leader must not decide on an old view."""

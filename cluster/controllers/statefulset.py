@@ -46,6 +46,8 @@ class StatefulSetController(Controller):
         if owner is None:
             self._control.expected.forget(key)
             return None
+        # Before the pods are looked at: what is seen only later must not count as looked at.
+        fresh = self._control.expected.satisfied(key)
         by_ordinal = await self._pods_of(owner)
         history = await self._history.of(owner, self._candidates(owner))
         newest = await self._history.current(owner, history)
@@ -53,7 +55,7 @@ class StatefulSetController(Controller):
         before = (owner.get("status") or {}).get("currentRevision") or update
         current = next((r for r in history if r["metadata"]["name"] == before), newest)
         failure: Exception | None = None
-        if not pods.is_deleting(owner) and self._control.expected.satisfied(key):
+        if fresh and not pods.is_deleting(owner):
             try:
                 await self._act(key, owner, by_ordinal, current, newest)
             except Exception as error:

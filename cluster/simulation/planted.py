@@ -21,6 +21,7 @@ from cluster.controllers import (
     job_status,
     namespace,
     pod_gc,
+    pods,
     statefulset_decision,
     taint_eviction,
 )
@@ -32,6 +33,26 @@ Patch = Callable[[], contextlib.AbstractContextManager[Any]]
 def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
     """Replace `owner.name` by what `make` builds around the original."""
     return lambda: mock.patch.object(owner, name, make(getattr(owner, name)))
+
+
+def _several(*patches: Patch) -> Patch:
+    """All of them at once: one bug may need more than one place."""
+
+    def plant() -> contextlib.AbstractContextManager[Any]:
+        stack = contextlib.ExitStack()
+        for patch in patches:
+            stack.enter_context(patch())
+        return stack
+
+    return plant
+
+
+def _others_each_time(original: Any) -> Any:
+    def to_delete(active: Any, related: Any, count: int, now_s: float) -> Any:
+        turned = sorted(active, key=lambda pod: hash((pod["metadata"]["uid"], now_s)))
+        return turned[:count]
+
+    return to_delete
 
 
 def _surge_and_one(original: Any) -> Any:
@@ -160,7 +181,10 @@ def _going_is_ready(original: Any) -> Any:
 
 PLANTED: dict[str, Patch] = {
     "expectations off": _replace(Expectations, "satisfied", _always),
-    "deletions are not expected": _replace(Expectations, "expect_deletions", _nothing),
+    "deletes on a stale cache": _several(
+        _replace(Expectations, "expect_deletions", _nothing),
+        _replace(pods, "to_delete", _others_each_time),
+    ),
     "surge off by one": _replace(deployment_rollout, "surge_and_unavailable", _surge_and_one),
     "unavailable off by one": _replace(deployment_rollout, "surge_and_unavailable", _down_and_one),
     "old pods go all at once": _replace(deployment_rollout, "shrink_old", _all_old_at_once),

@@ -51,7 +51,9 @@ class Budgets:
 
     def _evicted(self, change: Change, budget: Object, history: History) -> Iterator[str]:
         uid = budget["metadata"]["uid"]
-        least = min(_least(spec, budget, history) for spec in _specs(budget, history, change))
+        least = min(
+            _least(spec, budget, history, change) for spec in _specs(budget, history, change)
+        )
         since_s = self._matched_s.get(uid, 0.0)
         lost = sum(at_s >= since_s for at_s in self._losses.get(uid, ()))
         healthy = _healthy(budget, history)
@@ -81,7 +83,7 @@ def _healthy(budget: Object, history: History) -> int:
     return sum(map(is_ready, _pods(budget, history)))
 
 
-def _least(spec: Object, budget: Object, history: History) -> int:
+def _least(spec: Object, budget: Object, history: History, change: Change) -> int:
     if spec.get("minAvailable") is not None and not intstr.is_percent(spec["minAvailable"]):
         return int(spec["minAvailable"])
     owners = {}
@@ -91,7 +93,9 @@ def _least(spec: Object, budget: Object, history: History) -> int:
         above = meta.controller_of(owner) if owner else None
         owner = (history.alive(above["uid"]) if above else None) or owner
         if owner is not None:
-            owners[owner["metadata"]["uid"]] = replicas(owner["spec"])
+            owners[owner["metadata"]["uid"]] = min(
+                map(replicas, history.recent_specs(owner, change.now_s))
+            )
     total = sum(owners.values())
     if spec.get("maxUnavailable") is not None:
         return max(0, total - intstr.resolve(spec["maxUnavailable"], total, True))

@@ -9,6 +9,8 @@ from cluster.machinery import meta
 from cluster.simulation.checks.history import Change, History, is_going
 
 Object = dict[str, Any]
+ASKED_S = 1.0
+"""Between asking whether an owner is there and adopting for it."""
 
 
 class Ownership:
@@ -17,13 +19,27 @@ class Ownership:
     def __init__(self) -> None:
         self.removed: set[str] = set()
         self._gone_namespaces: set[str] = set()
+        self._going_s: dict[str, float] = {}
+        """By uid: since when an object has been going."""
 
     def check(self, change: Change, history: History) -> Iterator[str]:
+        if is_going(change.obj) or change.new is None:
+            self._going_s.setdefault(change.obj["metadata"]["uid"], change.now_s)
         yield from self._namespace(change, history)
+        yield from self._adopted(change)
         if change.old is not None and change.new is not None:
             yield from _controller(change, change.old, change.new)
         if change.kind == "ConfigMap" and change.new is None and change.old is not None:
             yield from self._collected(change, change.old, history)
+
+    def _adopted(self, change: Change) -> Iterator[str]:
+        """Nothing is taken by an owner that has been going for a while: it was orphaned."""
+        if change.old is None or change.new is None or meta.controller_of(change.old):
+            return
+        reference = meta.controller_of(change.new)
+        going_s = self._going_s.get(reference["uid"]) if reference else None
+        if reference is not None and going_s is not None and change.now_s - going_s > ASKED_S:
+            yield f"{change.key} is adopted by {reference['name']}, which is going"
 
     def _collected(self, change: Change, old: Object, history: History) -> Iterator[str]:
         """The collector takes what has no owner left (or waits to go with its owner)."""
