@@ -7,6 +7,7 @@ where to look: owners are asked for live, and an object is deleted only in the v
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ Object = dict[str, Any]
 IGNORED = {"events", "events.events.k8s.io"}
 GONE_MAX = 4096
 """Owners that were found to be gone and are not asked for again: a uid never comes back."""
+MIN_DISCOVERY_S = 1.0
+
+
+class UnknownKind(ClientError):
+    """Of an owner: served since a moment ago, or not any more. Nothing is decided meanwhile."""
 
 
 @dataclass
@@ -53,6 +59,7 @@ class GarbageCollector(Controller):
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._followed: dict[str, Informer] = {}
         self._gone: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
+        self._unknown = asyncio.Event()
         self._ready = False
         self._complete = False
 
@@ -69,10 +76,18 @@ class GarbageCollector(Controller):
                     self.metrics.failed += 1
                     await self.clock.sleep(1.0)
                     continue
-                await self.clock.sleep(self.discovery_s)
+                await self._until_news()
         finally:
             for informer in self._followed.values():
                 await informer.stop()
+
+    async def _until_news(self) -> None:
+        """Until it is time to look for new kinds, soon if an owner of one has been met."""
+        await self.clock.sleep(MIN_DISCOVERY_S)
+        with contextlib.suppress(TimeoutError):
+            async with timeout(self.clock, self.discovery_s):
+                await self._unknown.wait()
+        self._unknown.clear()
 
     async def _follow(self) -> None:
         every = await discovery.every_version(self.client)
@@ -196,7 +211,8 @@ class GarbageCollector(Controller):
             reference["apiVersion"], reference["kind"]
         )
         if resource is None:
-            raise LookupError(f"unknown owner kind {reference['apiVersion']} {reference['kind']}")
+            self._unknown.set()
+            raise UnknownKind(f"unknown owner kind {reference['apiVersion']} {reference['kind']}")
         if resource.namespaced and not node.namespace:
             raise LookupError(f"{node.name}: a cluster-scoped object has a namespaced owner")
         namespace = node.namespace if resource.namespaced else ""
