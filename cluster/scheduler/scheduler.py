@@ -34,7 +34,7 @@ class Scheduler(Elected):
         given = config.get("configuration")
         self._settings = settings_of(given, registry)
         election = (given or {}).get("leaderElection") or {}
-        self.lease_name = election.get("resourceName") or self.lease_name  # type: ignore[misc]
+        self.lease_name = election.get("resourceName") or self.lease_name
         await super().start(seams, config)
 
     def facts(self) -> Mapping[str, Any]:
