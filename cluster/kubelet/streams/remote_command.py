@@ -15,7 +15,8 @@ from cluster.kubelet.streams.client import ClientLeft, CommandClient
 
 STREAMS_TIMEOUT_S = 30.0
 PING_S = 10.0
-GOODBYE_S = 2.0
+GOODBYE_S = 600.0
+"""For a client that reads slowly what was said last."""
 
 
 async def serve(
@@ -29,19 +30,35 @@ async def serve(
     except RuntimeFailure as error:
         await _goodbye(client, statuses.failed(f"error {what}: {error.message}"))
         return
+    has_input = running.stdin is not None
     try:
         code = await carry(client, running, clock)
     finally:
         await running.close()
-    await _goodbye(client, statuses.exited(code))
+    await _goodbye(client, statuses.exited(code), has_input=has_input)
 
 
-async def _goodbye(client: CommandClient, status: statuses.Status) -> None:
+async def _goodbye(
+    client: CommandClient, status: statuses.Status, *, has_input: bool = False
+) -> None:
     """The client closes the connection: were we the first, it might lose what is on its way."""
-    await client.finish(status)
-    with contextlib.suppress(TimeoutError):
+    discarding = asyncio.create_task(_discard(client)) if has_input else None
+    try:
+        await client.finish(status)
         async with asyncio.timeout(GOODBYE_S):
             await client.left()
+    except TimeoutError:
+        return
+    finally:
+        if discarding is not None:
+            discarding.cancel()
+            await asyncio.gather(discarding, return_exceptions=True)
+
+
+async def _discard(client: CommandClient) -> None:
+    """What nobody reads must not stop the connection, nor hide its end."""
+    while await client.read_input():
+        pass
 
 
 async def carry(client: CommandClient, running: Running, clock: Clock) -> int:
@@ -83,8 +100,7 @@ async def _input(client: CommandClient, running: Running) -> None:
         while data := await client.read_input():
             await running.stdin.write(data)
     running.stdin.close()
-    while await client.read_input():
-        pass  # what nobody reads must not stop the connection
+    await _discard(client)
 
 
 async def _sizes(client: CommandClient, running: Running) -> None:
