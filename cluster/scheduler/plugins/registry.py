@@ -10,6 +10,7 @@ from typing import Any
 from cluster.scheduler.framework.plugin import Plugin
 from cluster.scheduler.plugins import arguments
 from cluster.scheduler.plugins.default_binder import DefaultBinder
+from cluster.scheduler.plugins.dynamic_resources import DynamicResources
 from cluster.scheduler.plugins.image_locality import ImageLocality
 from cluster.scheduler.plugins.node_name import NodeName
 from cluster.scheduler.plugins.node_ports import NodePorts
@@ -39,6 +40,7 @@ DEFAULTS: tuple[tuple[str, int], ...] = (
     ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
+    ("DynamicResources", 0),
     ("DefaultPreemption", 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
@@ -73,6 +75,7 @@ class Registry:
             "PodTopologySpread": arguments.pod_topology_spread,
             "InterPodAffinity": arguments.inter_pod_affinity,
             "NodeResourcesBalancedAllocation": arguments.node_resources_balanced,
+            "DynamicResources": _plain(DynamicResources),
             "DefaultPreemption": arguments.default_preemption,
             "ImageLocality": _plain(ImageLocality),
             "DefaultBinder": _plain(DefaultBinder),

@@ -1,0 +1,92 @@
+"""Devices from ResourceSlices: complete pools of their newest generation. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cluster.scheduler.columns import Mask, View
+from cluster.scheduler.plugins.node_selector import any_term
+
+Object = dict[str, Any]
+Identity = tuple[str, str, str]
+"""(driver, pool, device)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    identity: Identity
+    given: Object
+    place: Object
+    """Where it can be used: nodeName, nodeSelector or allNodes, of the slice or its own."""
+
+    @property
+    def driver(self) -> str:
+        return self.identity[0]
+
+    def attribute(self, name: str) -> Object | None:
+        """By its qualified name ("driver.example.com/model")."""
+        attributes: Object = self.given.get("attributes") or {}
+        domain, _, bare = name.rpartition("/")
+        found = attributes.get(name)
+        if found is None and domain in ("", self.driver):
+            found = attributes.get(bare)
+        return found
+
+    @property
+    def usable(self) -> bool:
+        """Devices that share counters or capacity with others are not supported."""
+        return not any(
+            self.given.get(key) for key in ("consumesCounters", "allowMultipleAllocations")
+        )
+
+
+def devices(slices: Iterable[Object]) -> list[Device]:
+    """In the order of driver, pool and publication."""
+    pools: dict[tuple[str, str], list[Object]] = {}
+    for each in slices:
+        spec = each["spec"]
+        pools.setdefault((spec["driver"], spec["pool"]["name"]), []).append(each)
+    found = []
+    for (driver, pool), given in sorted(pools.items()):
+        for each in _complete(given):
+            spec = each["spec"]
+            for device in spec.get("devices") or ():
+                place = device if spec.get("perDeviceNodeSelection") else spec
+                found.append(Device((driver, pool, device["name"]), device, place))
+    return [device for device in found if device.usable]
+
+
+def _complete(slices: Sequence[Object]) -> Sequence[Object]:
+    """Those of the newest generation, if all of them are there."""
+    newest = max(each["spec"]["pool"].get("generation", 0) for each in slices)
+    found = [s for s in slices if s["spec"]["pool"].get("generation", 0) == newest]
+    wanted = found[0]["spec"]["pool"].get("resourceSliceCount", 1)
+    named = sorted(found, key=lambda each: str(each["metadata"]["name"]))
+    return named if len(found) == wanted else ()
+
+
+def usable_on(view: View, place: Object) -> Mask:
+    """Nodes from which devices of this place can be used."""
+    if place.get("allNodes"):
+        return view.all()
+    if place.get("nodeName"):
+        return view.named([place["nodeName"]])
+    selector = place.get("nodeSelector") or {}
+    return any_term(view, selector.get("nodeSelectorTerms") or ())
+
+
+def by_node(view: View, found: Iterable[Device]) -> list[list[Device]]:
+    """Per node of the view, the devices that it can use."""
+    result: list[list[Device]] = [[] for _ in range(len(view))]
+    masks: dict[int, Sequence[int]] = {}
+    for device in found:
+        key = id(device.place)
+        if key not in masks:
+            masks[key] = np.flatnonzero(usable_on(view, device.place)).tolist()
+        for number in masks[key]:
+            result[number].append(device)
+    return result
