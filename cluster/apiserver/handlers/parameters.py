@@ -15,17 +15,15 @@ INITIAL_EVENTS = "sendInitialEvents"
 
 def selection(call: Call) -> Selection:
     """What the path and the selectors ask for."""
-    labels_text = call.request.parameter("labelSelector")
-    fields_text = call.request.parameter("fieldSelector")
     try:
-        labels = selectors.parse_labels(labels_text)
-        fields = selectors.parse_fields(fields_text)
+        labels = selectors.parse_labels(call.request.parameter("labelSelector"))
+        fields = selectors.parse_fields(call.request.parameter("fieldSelector"))
     except BadRequest as error:
         raise status.bad_request(str(error)) from error
     known = (*ALWAYS_SELECTABLE, *call.registry.strategy.selectable)
     for requirement in fields.requirements:
         if requirement.path not in known:
-            raise _unknown_field(call, labels_text, fields_text, requirement.path)
+            raise status.bad_request(f"field label not supported: {requirement.path}")
     if call.target.name:  # the old way to watch one object: GET .../watch/pods/NAME
         one = selectors.FieldRequirement("metadata.name", True, call.target.name)
         fields = selectors.FieldSelector((*fields.requirements, one))
@@ -33,14 +31,6 @@ def selection(call: Call) -> Selection:
         keys.prefix(call.resource, call.namespace),
         None if labels.empty else labels,
         None if fields.empty else fields,
-    )
-
-
-def _unknown_field(call: Call, labels: str, fields: str, path: str) -> status.ApiError:
-    subject = f"{call.resource.api_version}, Resource={call.resource.plural}"
-    return status.bad_request(
-        f'Unable to find "{subject}" that match label selector "{labels}", '
-        f'field selector "{fields}": field label not supported: {path}'
     )
 
 

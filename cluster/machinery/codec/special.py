@@ -75,8 +75,8 @@ def _decode_time(name: str, data: bytes, _: int) -> str | None:
 
 
 def _encode_time(name: str, value: str) -> bytes:
-    seconds, fraction = divmod(round(meta.parse_time(value) * 10**6), 10**6)
-    nanos = fraction * 1000 if name == schema.MICRO_TIME else 0
+    seconds, micros = divmod(meta.parse_micros(value), 10**6)
+    nanos = micros * 1000 if name == schema.MICRO_TIME else 0
     return wire.number_field(1, seconds) + wire.number_field(2, nanos)
 
 
