@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from cluster.apiserver import errors, routing
 from cluster.apiserver.aggregation.aggregation import Aggregation
@@ -92,18 +93,28 @@ ALWAYS = ("/livez", "/readyz", "/healthz", "/metrics", "/version")
 """Paths that are answered before the server knows any object."""
 
 
+class Question(Protocol):
+    """A resource that is answered at once: a review, a status that is made up."""
+
+    def has(self, target: Target) -> bool: ...
+
+    async def answer(self, request: Request, target: Target, user: User) -> Response: ...
+
+
 class App:
-    """`pages` answer paths that are not resources, each None for what is not theirs."""
+    """`pages` answer paths that are not resources, each None for what is not theirs; `questions`
+    are resources that are never kept."""
 
     def __init__(
         self,
         context: Context,
         security: Security,
         pages: Sequence[Page],
+        questions: Sequence[Question],
         aggregation: Aggregation,
     ) -> None:
         self._context, self._security, self._pages = context, security, tuple(pages)
-        self._aggregation = aggregation
+        self._questions, self._aggregation = tuple(questions), aggregation
 
     async def handle(self, request: Request) -> Response | None:
         """Never raises, except for cancellation."""
@@ -152,8 +163,9 @@ class App:
             if request.path.startswith(DESCRIPTIONS):
                 await self._context.catalogue.settled()
             return self._page(request)
-        if self._security.reviews.has(target):
-            return await self._security.reviews.answer(request, target, user)
+        for each in self._questions:
+            if each.has(target):
+                return await each.answer(request, target, user)
         return await self._resource(request, target, user, ticket)
 
     async def _permitted(

@@ -107,12 +107,12 @@ class Call:
     def dry_run(self) -> bool:
         return dry_run(self.request.query.get("dryRun") or [])
 
-    def shaper(self) -> Shaper:
+    def shaper(self, printer: Printer | None = None) -> Shaper:
         """How to answer; 406 if the client accepts nothing that can be given."""
         accepted: Wanted = wanted(self.request.headers.get("accept", ""))
         include = self.request.parameter("includeObject")
         now_s = self.context.seams.clock.wall()
-        return Shaper(self.resource, accepted, include, now_s, self.kept.printer)
+        return Shaper(self.resource, accepted, include, now_s, printer or self.kept.printer)
 
     def read_body(self) -> Object:
         """The body as an object of this resource: checked, pruned, with defaults."""

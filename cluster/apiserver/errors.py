@@ -15,6 +15,7 @@ from raftstore import errors as store
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
+REJECTED = "the server rejected our request due to an error in our request"
 
 
 def to_api_error(error: Exception) -> ApiError:
@@ -22,7 +23,7 @@ def to_api_error(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, machinery.PatchError):
-        return status.failure(422, "Invalid", f"the server rejected our request: {error}")
+        return status.failure(422, "Invalid", f"{REJECTED}: {error}")
     if isinstance(error, machinery.MachineryError):
         return status.bad_request(str(error))
     if isinstance(error, store.StoreError):

@@ -29,6 +29,7 @@ from cluster.apiserver.definitions.installed import Parts
 from cluster.apiserver.definitions.manager import Definitions
 from cluster.apiserver.discovery import CurrentDiscovery
 from cluster.apiserver.fairness import bootstrap as flows
+from cluster.apiserver.handlers.component_statuses import ComponentStatuses
 from cluster.apiserver.health import HealthPages
 from cluster.apiserver.http.listener import HttpListener
 from cluster.apiserver.http.messages import Request, Response
@@ -163,12 +164,16 @@ class ApiServer:
         for resource in served:
             registry = Registry(resource, table.strategy(resource), own[resource], env)
             lister = Lister(store, self._feed, own[resource])
-            kept = Kept(resource, registry, lister, self._feed)
+            warning = table.WARNINGS.get(f"{resource.api_version}/{resource.plural}", "")
+            kept = Kept(resource, registry, lister, self._feed, warning=warning)
             self._catalogue.put(f"{resource.api_version}/{resource.plural}", [kept])
         self._compose_definitions(store, env)
         assert self._feed is not None
         secured = security.compose(seams, config, self._kept, self._feed)
-        self._catalogue.ask(secured.reviews.resources)
+        statuses = ComponentStatuses(
+            lambda: self._store_problem, self._lease, lambda: seams.clock.wall()
+        )
+        self._catalogue.ask([*secured.reviews.resources, *statuses.resources])
         self._files += secured.files
         self._auditor, self._fairness = secured.auditor, secured.fairness
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
@@ -199,7 +204,9 @@ class ApiServer:
         health = HealthPages({"ping": lambda: ""}, self._checks())
         keys = openid.OpenIdPages(secured.issuer, f"https://{config['address']}{openid.JWKS}")
         pages = [health.answer, self._page, self._discovery.answer, openapi.answer, keys.answer]
-        self._app = App(self._context, secured, pages, self._aggregation)
+        self._app = App(
+            self._context, secured, pages, (secured.reviews, statuses), self._aggregation
+        )
 
     def _service_cidrs(self) -> list[dict[str, Any]]:
         """The networks that Services get their addresses from, as the cache knows them."""
@@ -231,6 +238,12 @@ class ApiServer:
         if not address or address == "None":
             raise WebhookError(f'service "{namespace}/{name}" has no cluster IP')
         return str(address)
+
+    def _lease(self, name: str) -> dict[str, Any] | None:
+        """One of kube-system, as far as it is known here."""
+        registry = self._kept["coordination.k8s.io/v1/leases"].registry
+        entry = registry.cache.get(registry.key("kube-system", name))
+        return None if entry is None else entry.decode()
 
     async def _find_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         return await self._find(self._kept["v1/serviceaccounts"], namespace, name)

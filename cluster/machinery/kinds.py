@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Protocol
 
-from cluster.machinery import defaulting, nulls, schema, strict
+from cluster.machinery import defaulting, empties, nulls, schema, strict
 
 Object = dict[str, Any]
 
@@ -35,7 +35,9 @@ class Kind(Protocol):
         ...
 
     def default(self, obj: Object) -> None:
-        """Fill in defaults of an object that `prune` has been through."""
+        """Leave out what is empty and fill in defaults, after `prune` and not before a merge: there
+        an empty list says something.
+        """
         ...
 
 
@@ -58,6 +60,7 @@ class TableKind:
             obj["metadata"] = {}
 
     def default(self, obj: Object) -> None:
+        empties.drop(obj, self.merge_type)
         defaulting.apply(obj)
 
 

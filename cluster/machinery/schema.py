@@ -103,6 +103,17 @@ def _messages() -> dict[str, dict[str, list[Any]]]:
     return rows
 
 
+@cache
+def _pointers() -> dict[str, frozenset[str]]:
+    rows: dict[str, list[str]] = tables.load("pointers.json")
+    return {name: frozenset(fields) for name, fields in rows.items()}
+
+
+def pointers(type_name: str) -> frozenset[str]:
+    """The scalar fields of a type whose zero is a value that somebody set."""
+    return _pointers().get(type_name, frozenset())
+
+
 def usual_wire(type_: str) -> str:
     """The protobuf type of a field of this type, where the table says nothing else."""
     if type_.startswith("[]"):

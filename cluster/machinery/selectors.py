@@ -94,6 +94,9 @@ def is_label_value(value: str) -> bool:
     return value == "" or (len(value) <= 63 and _NAME.fullmatch(value) is not None)
 
 
+_OPERATORS_IN_TEXT = frozenset({"", "=", "==", "!=", "<", ">", "(", ")", ",", "!"})
+
+
 class _Parser:
     """Recursive descent over the tokens of a label selector."""
 
@@ -136,43 +139,53 @@ class _Parser:
 
     def operation(self, key: str, operator: str) -> Requirement:
         if operator in ("in", "notin"):
-            return Requirement(key, operator, self.set_values())
+            return Requirement(key, operator, self.set_values(key))
         if operator in ("=", "==", "!="):
-            return Requirement(key, "notin" if operator == "!=" else "in", (self.value(),))
+            return Requirement(key, "notin" if operator == "!=" else "in", (self.value(key),))
         if operator in (">", "<"):
-            return Requirement(key, "gt" if operator == ">" else "lt", (self.number(),))
+            return Requirement(key, "gt" if operator == ">" else "lt", (self.number(key),))
         raise self.fail(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
     def key(self) -> str:
         key = self.take()
+        if key in _OPERATORS_IN_TEXT:
+            raise self.fail(f"found '{key}', expected: identifier")
         if not is_label_key(key):
-            raise self.fail(f'<nil>: Invalid value: "{key}": name part must be a qualified name')
+            raise self.fail(f'<nil>: Invalid value: "{key}": {_wrong("qualified_name", key)}')
         return key
 
-    def value(self) -> str:
+    def value(self, key: str, at: int = 0) -> str:
         value = "" if self.peek() in ("", ",", ")") else self.take()
         if not is_label_value(value):
-            raise self.fail(f'values[0][key]: Invalid value: "{value}": a valid label must be ...')
+            why = _wrong("label_value", value)
+            raise self.fail(f'values[{at}][{key}]: Invalid value: "{value}": {why}')
         return value
 
-    def number(self) -> str:
-        value = self.value()
+    def number(self, key: str) -> str:
+        value = self.value(key)
         if not value.lstrip("-").isdigit():
             raise self.fail(
                 f"for 'Gt', 'Lt' operators, the value must be an integer, not {value!r}"
             )
         return value
 
-    def set_values(self) -> tuple[str, ...]:
-        if self.take() != "(":
-            raise self.fail("found no '(' after in or notin")
-        values = [self.value()]
+    def set_values(self, key: str) -> tuple[str, ...]:
+        if (found := self.take()) != "(":
+            raise self.fail(f"found '{found}', expected: '('")
+        values = [self.value(key)]
         while self.peek() == ",":
             self.take()
-            values.append(self.value())
-        if self.take() != ")":
-            raise self.fail("found no ')' after the values")
+            values.append(self.value(key, len(values)))
+        if (found := self.take()) != ")":
+            raise self.fail(f"found '{found}', expected: ',' or ')'")
         return tuple(dict.fromkeys(values))
+
+
+def _wrong(rule: str, text: str) -> str:
+    """What the rule for such names says of a text that breaks it."""
+    from cluster.machinery.validation import formats  # it needs selectors itself
+
+    return "; ".join(getattr(formats, rule)(text))
 
 
 def _tokens(text: str) -> list[str]:

@@ -72,6 +72,8 @@ def parse(request: Request, api_version: str, kind: str) -> Apply:
         raise field_managers.refused("FieldValueForbidden", text, "force")
     document = _document(request)
     if type_ == JSON_PATCH:
+        if not isinstance(document, list):
+            raise status.bad_request("a JSON patch must be a list of operations")
         return lambda old: _object(json_patch.apply(old, document))
     if not isinstance(document, dict):
         raise status.bad_request("a merge patch must be an object")

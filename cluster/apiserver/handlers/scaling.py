@@ -10,7 +10,7 @@ from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers import applying, patching
 from cluster.apiserver.http.messages import Response
-from cluster.machinery import status
+from cluster.machinery import printing, status
 from cluster.machinery.codec import json_codec
 from cluster.machinery.scale import API_VERSION, KIND
 from cluster.machinery.status import Cause
@@ -104,7 +104,7 @@ def _judge(call: Call) -> Judge:
 
 
 def _answer(call: Call, obj: Object) -> Response:
-    return Response(200, json_codec.encode(scale_of(call, obj)))
+    return call.shaper(printing.SCALE).one(json_codec.encode(scale_of(call, obj)))
 
 
 def scale_of(call: Call, obj: Object) -> Object:

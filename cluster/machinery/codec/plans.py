@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from cluster.machinery import schema, tables
+from cluster.machinery import schema
 
 SPECIAL = frozenset(
     {
@@ -64,18 +64,12 @@ class Plan:
     slots: dict[int, Slot]
 
 
-@cache
-def _pointers() -> dict[str, frozenset[str]]:
-    rows: dict[str, list[str]] = tables.load("pointers.json")
-    return {name: frozenset(fields) for name, fields in rows.items()}
-
-
 def _label(field: schema.Field) -> str:
     return "map" if field.wire.startswith("map<") else "repeated" if field.is_list else "optional"
 
 
 def _keeps_zero(definition: schema.Definition, name: str, wire: str) -> bool:
-    pointer = name in _pointers().get(definition.name, ())
+    pointer = name in schema.pointers(definition.name)
     return pointer or (name in definition.required and wire not in ("string", "bytes"))
 
 

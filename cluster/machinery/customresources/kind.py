@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.machinery import nulls, schema, strict
+from cluster.machinery import empties, nulls, schema, strict
 from cluster.machinery.structural import Structural, defaulting, pruning
 
 Object = dict[str, Any]
@@ -43,6 +43,7 @@ class CustomKind:
         pruning.prune(obj, self.structural)
 
     def default(self, obj: Object) -> None:
+        empties.drop(obj.get("metadata") or {}, schema.OBJECT_META)
         defaulting.apply(obj, self.structural)
         defaulting.drop_nulls(obj, self.structural)
 

@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from cluster.machinery import meta
-from cluster.machinery.printing import access, core, network, pods, policy, volumes, workloads
+from cluster.machinery.printing import (
+    access,
+    components,
+    core,
+    network,
+    pods,
+    policy,
+    volumes,
+    workloads,
+)
 from cluster.machinery.printing.columns import NAME, Cells, Column, Printer
 from cluster.machinery.resources import Resource
 
@@ -23,6 +32,7 @@ GENERIC = Printer((NAME, Column("Created At", "date", format="date-time")), _gen
 
 PRINTERS: dict[str, Printer] = {
     "pods": pods.PRINTER,
+    **components.PRINTERS,
     **access.PRINTERS,
     **core.PRINTERS,
     **network.PRINTERS,
@@ -33,7 +43,9 @@ PRINTERS: dict[str, Printer] = {
 """By group resource; anything else is printed with its name and creation time."""
 
 
-__all__ = ["PRINTERS", "Column", "Printer", "printer", "table"]
+SCALE = workloads.SCALE
+
+__all__ = ["PRINTERS", "SCALE", "Column", "Printer", "printer", "table"]
 
 
 def printer(resource: Resource) -> Printer:

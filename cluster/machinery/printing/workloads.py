@@ -163,6 +163,19 @@ def _controller_revision(obj: meta.Object, now_s: float) -> Cells:
     return [obj["metadata"]["name"], name, obj.get("revision", 0), age(obj, now_s)]
 
 
+def _scale(obj: meta.Object, now_s: float) -> Cells:
+    wanted = (obj.get("spec") or {}).get("replicas", 0)
+    return [
+        obj["metadata"]["name"],
+        wanted,
+        (obj.get("status") or {}).get("replicas", 0),
+        age(obj, now_s),
+    ]
+
+
+SCALE = Printer((NAME, Column("Desired", "integer"), Column("Available", "integer"), AGE), _scale)
+"""Rows of `/scale`, whatever is scaled."""
+
 PRINTERS = {
     "deployments.apps": Printer(
         (NAME, Column("Ready"), Column("Up-to-date", "integer"), Column("Available", "integer"),

@@ -159,6 +159,11 @@ OPTIONAL: dict[str, Strategy] = {
 }
 """Beta versions: served if a server is told to, by the name of their version."""
 
+WARNINGS = {
+    "v1/endpoints": ("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+}
+"""What whoever uses such a resource is told."""
+
 SUBRESOURCES = frozenset(
     {"status", "scale", "finalize", "approval", "ephemeralcontainers", "resize", "binding",
      "eviction", "log", "token", "attach", "exec", "portforward", "proxy"}
