@@ -7,7 +7,8 @@ from cluster.machinery.printing.columns import NAME, Cells, Column, Printer
 
 
 def _component_status(obj: meta.Object, now_s: float) -> Cells:
-    healthy = next((c for c in obj.get("conditions") or [] if c["type"] == "Healthy"), {})
+    conditions: list[dict[str, str]] = obj.get("conditions") or []
+    healthy = next((c for c in conditions if c["type"] == "Healthy"), {})
     words = {"True": "Healthy", "False": "Unhealthy"}
     word = words.get(healthy.get("status", ""), "Unknown")
     name = obj["metadata"]["name"]

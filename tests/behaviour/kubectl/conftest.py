@@ -10,7 +10,8 @@ import contextlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +83,13 @@ class Cluster(api_fixture.RunningApi):  # type: ignore[misc]
             await self.client.create("nodes", control.make_node(name))
         self.kubelet = control.Kubelet(self, bind=False)
         await self.kubelet.start()
+
+    def until_sent(self, which: Callable[[Sent], Any], timeout_s: float = 30) -> None:
+        """Until the server has had such a request, from a kubectl that runs on its own."""
+        end_s = time.monotonic() + timeout_s
+        while not any(map(which, list(self.sent))):
+            assert time.monotonic() < end_s, self.sent[-5:]
+            time.sleep(0.02)
 
     @property
     def plane(self) -> Any:

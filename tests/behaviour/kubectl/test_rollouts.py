@@ -99,12 +99,14 @@ def test_wait_for_conditions_fields_creation_and_deletion(kubectl: Any, web: str
     with subprocess.Popen(
         kubectl.cluster.command(*waiting), stdout=subprocess.PIPE, text=True
     ) as process:
+        kubectl.cluster.until_sent(lambda s: s.path.endswith("/configmaps/later"))
         kubectl("create", "configmap", "later")
         assert process.communicate(timeout=30)[0] == "configmap/later condition met\n"
     waiting = ["wait", "configmap/later", "--for=delete", "--timeout=30s", "-n", kubectl.namespace]
     with subprocess.Popen(
         kubectl.cluster.command(*waiting), stdout=subprocess.PIPE, text=True
     ) as process:
+        kubectl.cluster.until_sent(lambda s: s.query.get("watch") and "later" in str(s.query))
         kubectl("delete", "configmap", "later")
         assert "condition met" in process.communicate(timeout=30)[0]
     assert kubectl("wait", "configmap/later", "--for=delete", "--timeout=1s") == ""
