@@ -33,10 +33,12 @@ from cluster.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscale
 from cluster.controllers.informers import Informers
 from cluster.controllers.job import JobController
 from cluster.controllers.namespace import NamespaceController
+from cluster.controllers.node_ipam import NodeIpamController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
 from cluster.controllers.persistent_volume_binder import PersistentVolumeBinder
 from cluster.controllers.pod_gc import PodGarbageCollector
 from cluster.controllers.replicaset import ReplicaSetController, ReplicationController
+from cluster.controllers.resource_claims import ResourceClaimController
 from cluster.controllers.resourcequota import ResourceQuotaController
 from cluster.controllers.root_ca import RootCaPublisher
 from cluster.controllers.service_account_tokens import ServiceAccountTokens
@@ -66,11 +68,13 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     HorizontalPodAutoscalerController,
     JobController,
     NamespaceController,
+    NodeIpamController,
     NodeLifecycleController,
     PersistentVolumeBinder,
     PodGarbageCollector,
     ReplicaSetController,
     ReplicationController,
+    ResourceClaimController,
     ResourceQuotaController,
     RootCaPublisher,
     ServiceAccountController,
@@ -101,7 +105,7 @@ class ControllerManager(Elected):
     """Config beside `Elected`'s: controllers, node_grace_s, eviction_toleration_s, root_ca (PEM;
     by default the client's CA), signing (files of the authority: certificate, key; without them
     nothing is signed), service_account_key (a file: signs tokens that secrets hold), own_accounts
-    (whether each acts as its own account)."""
+    (whether each acts as its own account), node_ipam (see `node_ipam`; off without it)."""
 
     lease_name = "kube-controller-manager"
 
@@ -119,6 +123,8 @@ class ControllerManager(Elected):
             self._kinds = [kind for kind in self._kinds if kind is not CertificateSigner]
         if not config.get("service_account_key"):
             self._kinds = [kind for kind in self._kinds if kind is not ServiceAccountTokens]
+        if not (config.get("node_ipam") or {}).get("cluster_cidrs"):
+            self._kinds = [kind for kind in self._kinds if kind is not NodeIpamController]
         await super().start(seams, config)
 
     def facts(self) -> Mapping[str, Any]:
