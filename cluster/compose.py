@@ -406,6 +406,7 @@ class _Wiring:
             "cluster_domain": DOMAIN,
             "labels": {},
             "tls": tls,
+            "rotate_certificates": True,
             "runtime": "process",
         }
         proxy = {"node_name": node.name, "client": proxy_client, "mode": "userspace"}

@@ -86,7 +86,9 @@ def compose(
     files = [*_authorizers(seams, config, own, chain), *_followed(seams, config, configured)]
     wall = seams.clock.wall
     return Security(
-        _authenticators(config, tokens, issuer, lambda path: configured.anonymous.may_ask(path)),
+        _authenticators(
+            config, tokens, issuer, lambda path: configured.anonymous.may_ask(path), wall
+        ),
         chain,
         issuer,
         lookup,
@@ -184,6 +186,7 @@ def _authenticators(
     tokens: TokenChain,
     issuer: Issuer,
     nobody: Callable[[str], bool],
+    wall: Callable[[], float],
 ) -> AuthenticatorChain:
     found: list[Authenticator] = []
     proxies = None
@@ -193,6 +196,6 @@ def _authenticators(
             raise ValueError("the front proxies' authority needs a name of its own")
         found.append(front)
         proxies = front.issuer
-    found.append(CertificateAuthenticator(not_from=proxies))
+    found.append(CertificateAuthenticator(wall, not_from=proxies))
     found.append(BearerAuthenticator(tokens, issuer.audiences))
     return AuthenticatorChain(found, nobody)

@@ -52,6 +52,7 @@ class Pool:
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[tuple[Connection, float]] = []
         self._used: set[Connection] = set()
+        self._retired: set[Connection] = set()
         self._closed = False
 
     async def acquire(self) -> Connection:
@@ -68,7 +69,9 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Give a connection back; it is closed unless its exchange was finished cleanly."""
         self._used.discard(connection)
-        if connection.reusable and not self._closed:
+        retired = connection in self._retired
+        self._retired.discard(connection)
+        if connection.reusable and not self._closed and not retired:
             self._idle.append((connection, self._seams.clock.now()))
         else:
             connection.close()
@@ -77,6 +80,13 @@ class Pool:
     def close(self) -> None:
         self._closed = True
         self.drop()
+
+    def retire(self) -> None:
+        """Take no connection again that is open now; what goes on there ends in peace."""
+        for connection, _ in self._idle:
+            connection.close()
+        self._idle.clear()
+        self._retired = set(self._used)
 
     def drop(self) -> None:
         """End every connection; what goes on there fails."""

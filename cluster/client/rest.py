@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -48,7 +49,15 @@ class Client:
         self.seams = seams
         self.user_agent = user_agent
         self.timeout_s = timeout_s
-        self._transport = Transport(config.servers, seams, config.tls())
+        self._tls = config.tls()
+        self._transport = Transport(config.servers, seams, self._tls)
+
+    def use_certificate(self, cert: str, key: str) -> None:
+        """Be known by another certificate (files) from now on, on new connections."""
+        self.config = dataclasses.replace(self.config, cert=cert, key=key)
+        if self._tls is not None:
+            self._tls.load_cert_chain(cert, key)
+        self._transport.reconnect()
 
     async def get(self, resource: Named, name: str, namespace: str = "") -> Object:
         """One object. Raises ApiError (404) if it is not there."""

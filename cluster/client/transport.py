@@ -140,6 +140,12 @@ class Transport:
 
         return await self._with_failover(attempt, request.idempotent, timeout_s)
 
+    def reconnect(self) -> None:
+        """Use new connections: requests end on theirs, streams are broken off."""
+        for endpoint in self._endpoints:
+            endpoint.requests.retire()
+            endpoint.streams.drop()
+
     async def close(self) -> None:
         self._closed = True
         for endpoint in self._endpoints:

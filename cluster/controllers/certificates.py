@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cryptography import x509
@@ -29,19 +29,36 @@ RECOGNISED = (
 
 
 class CertificateApprover(Controller):
-    """Approves kubelets' client certificates, where the requester may ask for them."""
+    """Approves kubelets' client certificates, where the requester may ask for them, and those of
+    their servers, where the names are the Node's own (upstream leaves that to the cloud)."""
 
     name = "certificatesigningrequest-approving"
     account = "certificate-controller"
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch(REQUESTS)]
+        return [Watch(REQUESTS), Watch("nodes", self._of_node)]
+
+    def _of_node(self, node: Object) -> Iterable[str]:
+        """Requests may have come before the node has told its addresses."""
+        user = f"{rules.NODE_PREFIX}{node['metadata']['name']}"
+        for found in self.informers.of(REQUESTS).list():
+            spec = found["spec"]
+            waiting = spec["signerName"] == rules.KUBELET_SERVING and not found.get("status")
+            if waiting and spec.get("username") == user:
+                yield meta.key(found)
 
     async def reconcile(self, key: str) -> Result | None:
         found = self.informers.of(REQUESTS).get(key)
         if found is None or any(rules.decided(found, t) for t in ("Approved", "Denied")):
             return None
-        if (found.get("status") or {}).get("certificate") or not rules.is_node_client(found):
+        if (found.get("status") or {}).get("certificate"):
+            return None
+        if found["spec"]["signerName"] == rules.KUBELET_SERVING:
+            node = self.informers.of("nodes").get(rules.node_of(found))
+            if node is not None and rules.is_node_server(found, node):
+                await self._approve(found, "Auto approving the names of the Node itself.")
+            return None
+        if not rules.is_node_client(found):
             return None
         own = rules.common_name(rules.request_of(found)) == found["spec"].get("username")
         for subresource, what in RECOGNISED if own else RECOGNISED[1:]:

@@ -80,9 +80,7 @@ class NodeIpamController(Controller):
                 each.release(network)
         if len(given) < len(found):
             self._tell(node, "CIDRNotAvailable")
-            raise NoRangeLeft(
-                f"failed to allocate cidr for node {key}: there are no remaining CIDRs"
-            )
+            return Result(RETRY_S)
         self._occupy(key, given)
         texts = [str(network) for network in given]
         patch = {

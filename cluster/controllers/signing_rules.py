@@ -95,6 +95,22 @@ def is_node_client(obj: Object) -> bool:
     return obj["spec"]["signerName"] == KUBELET_CLIENT and not problem(obj)
 
 
+def node_of(obj: Object) -> str:
+    """The node that asks; "" for another user."""
+    user = str(obj["spec"].get("username") or "")
+    return user.removeprefix(NODE_PREFIX) if user.startswith(NODE_PREFIX) else ""
+
+
+def is_node_server(obj: Object, node: Object) -> bool:
+    """Whether a node asks for a server's certificate in the names that it has, and no others."""
+    if obj["spec"]["signerName"] != KUBELET_SERVING or problem(obj):
+        return False
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    own = {node["metadata"]["name"], *(str(each["address"]) for each in addresses)}
+    asked = names(request_of(obj))
+    return asked is not None and all(str(name.value) in own for name in asked)
+
+
 def decided(obj: Object, type_: str) -> bool:
     """Whether it has this condition."""
     conditions = (obj.get("status") or {}).get("conditions") or ()

@@ -13,13 +13,15 @@ from typing import Any
 from actors.component import Config, Health
 from actors.seams import Seams
 from cluster.client import Client, ClientConfig, EventRecorder, Informer
-from cluster.kubelet import admission, machine, node_object, pod_status, pod_worker
+from cluster.kubelet import admission, machine, node_object, pod_status, pod_worker, rotation
 from cluster.kubelet.authorization import DelegatedAuthorization
 from cluster.kubelet.backoff import Limits
+from cluster.kubelet.certificate_files import CertificateFile, Pair
 from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import Node, PodRunner
 from cluster.kubelet.references import References
+from cluster.kubelet.rotation import Rotation
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import Container, Runtime
 from cluster.kubelet.runtimes.interactive import Interactive
@@ -63,7 +65,11 @@ class Kubelet:
         os.makedirs(data_dir, mode=0o755, exist_ok=True)
         self._runtime = _runtime(config, data_dir)
         await self._runtime.start(self._wake)
-        client = Client(ClientConfig.from_dict(config["client"]), seams, f"kubelet/{self._name}")
+        pki = os.path.join(data_dir, "pki")
+        own = _certificate(pki, "kubelet-client", config["client"])
+        serving = _certificate(pki, "kubelet-server", config.get("tls") or {})
+        identity = _with_current(config["client"], own)
+        client = Client(ClientConfig.from_dict(identity), seams, f"kubelet/{self._name}")
         self._parts.append(client.close)
         self._node = self._make_node(seams, config, client, data_dir)
         may = DelegatedAuthorization(client, seams, self._name).may
@@ -73,10 +79,43 @@ class Kubelet:
         stats = StatsPages(seams, self._runtime, self.pod_objects, self._name, data_dir)
         self._server.pages.update(stats.pages)
         port = int(config.get("port", DEFAULT_PORT))
-        await self._server.start(config["node_ip"], port, config.get("tls") or {})
+        tls = _with_current(config.get("tls") or {}, serving)
+        await self._server.start(config["node_ip"], port, tls)
         self._address = f"{config['node_ip']}:{self._server.port}"
         self._agent = self._start_agent(seams, config, client)
         self._follow(client)
+        if config.get("rotate_certificates"):
+            self._rotate(client, own, serving, config["node_ip"])
+
+    def _rotate(
+        self,
+        client: Client,
+        own: CertificateFile | None,
+        serving: CertificateFile | None,
+        address: str,
+    ) -> None:
+        """Renew both certificates in time, for as long as this kubelet runs."""
+
+        def as_client(pair: Pair) -> None:
+            client.use_certificate(pair.cert, pair.key)
+
+        def as_server(pair: Pair) -> None:
+            self._server.use_certificate(pair.cert, pair.key)
+
+        name, found = self._name, []
+        if own is not None:
+            wanted = rotation.client(name)
+            found.append(Rotation(client, self._seams, own, wanted, as_client))
+        if serving is not None:
+            wanted = rotation.serving(name, (address, name))
+            found.append(Rotation(client, self._seams, serving, wanted, as_server))
+        task = asyncio.create_task(rotation.run_all(found), name="certificates")
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._parts.append(stop)
 
     def _make_node(self, seams: Seams, config: Config, client: Client, data_dir: str) -> Node:
         capacity = machine.capacity(config.get("capacity") or {}, data_dir)
@@ -259,6 +298,20 @@ class Kubelet:
         ready = self._agent.registered.is_set() and self._pods.has_synced
         detail = "" if ready else "waiting for the API server"
         return Health(ready, detail, {"pods": len(self._runners)})
+
+
+def _certificate(folder: str, name: str, files: Mapping[str, Any]) -> CertificateFile | None:
+    """None where there is no certificate at all, or it is given as text."""
+    cert, key = str(files.get("cert") or ""), str(files.get("key") or "")
+    return CertificateFile(folder, name, cert, key) if os.path.isfile(cert) else None
+
+
+def _with_current(files: Mapping[str, Any], kept: CertificateFile | None) -> dict[str, Any]:
+    """With the certificate that is valid the longest."""
+    if kept is None:
+        return dict(files)
+    current = kept.current()
+    return {**files, "cert": current.cert, "key": current.key}
 
 
 def _runtime(config: Mapping[str, Any], data_dir: str) -> Runtime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -59,17 +60,26 @@ class KubeletServer:
         self._seams = seams
         self._pods = pods
         self._listener: Listener | None = None
+<<<<<<< HEAD
         self.pages: dict[str, Page] = {}
         """What else is served, by path."""
+=======
+        self._context: ssl.SSLContext | None = None
+>>>>>>> 9b55e54 (nodes: kubelets renew their certificates through the API, and connections do not outlive theirs)
         self.port = 0
 
     async def start(self, host: str, port: int, tls_files: Mapping[str, str]) -> None:
         """Only who has a certificate of the cluster's CA is served."""
-        context = tls.server_context(tls_files) if tls_files else None
+        context = self._context = tls.server_context(tls_files) if tls_files else None
         self._listener = await self._seams.network.listen(
             host, port, lambda: Connection(self._handle, self._connections), tls=context
         )
         self.port = self._listener.port
+
+    def use_certificate(self, cert: str, key: str) -> None:
+        """Be known by another certificate (files) from now on, on new connections."""
+        if self._context is not None:
+            self._context.load_cert_chain(cert, key)
 
     async def stop(self) -> None:
         if self._listener is not None:
