@@ -16,7 +16,8 @@ ENDS_S = 1_790_000_000.0
 
 def certificate(user: str = "jane") -> dict[str, Any]:
     subject = ((("organizationName", "devs"),), (("commonName", user),))
-    return {"subject": subject, "notAfter": "Sep 21 14:13:20 2026 GMT"}
+    issuer = ((("commonName", "ca"),),)
+    return {"subject": subject, "issuer": issuer, "notAfter": "Sep 21 14:13:20 2026 GMT"}
 
 
 def test_a_connection_outlives_its_certificate_and_is_refused_then() -> None:
