@@ -60,12 +60,9 @@ class KubeletServer:
         self._seams = seams
         self._pods = pods
         self._listener: Listener | None = None
-<<<<<<< HEAD
         self.pages: dict[str, Page] = {}
         """What else is served, by path."""
-=======
         self._context: ssl.SSLContext | None = None
->>>>>>> 9b55e54 (nodes: kubelets renew their certificates through the API, and connections do not outlive theirs)
         self.port = 0
 
     async def start(self, host: str, port: int, tls_files: Mapping[str, str]) -> None:
