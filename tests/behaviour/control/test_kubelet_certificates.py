@@ -78,7 +78,7 @@ def test_a_server_gets_the_names_of_its_node_and_no_others(control_plane, make):
         async def may(request):
             return True
 
-        server = KubeletServer(plane.seams, None, "n1", may, None)
+        server = KubeletServer(plane.seams, None, "n1", may)
         await server.start("127.0.0.1", 0, tls)
 
         async def shown():
