@@ -30,6 +30,7 @@ from cluster.apiserver.handlers import (
     writing,
 )
 from cluster.apiserver.http.messages import Headers, Request, Response, Stream
+from cluster.apiserver.proxying import messages
 from cluster.apiserver.routing import Target
 from cluster.apiserver.security import Security
 from cluster.machinery import status
@@ -82,7 +83,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
 CONNECTS = frozenset({"attach", "exec", "portforward", "proxy"})
 """Subresources that pass a connection on. They may go on for hours, so nothing limits them."""
 STREAMING = frozenset({("", "watch"), ("log", "get")})
-CONNECTED = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+CONNECTED = CONNECTS | {"log"}
 """Subresources whose answers go on, whoever serves them."""
 ON_COLLECTIONS = frozenset({"list", "create", "deletecollection"})
 BINDINGS = "v1/bindings"
@@ -243,7 +244,8 @@ class App:
         """Another server answers. What may go on for hours has no limit of time."""
         forward = self._aggregation.forward
         below = "" if target is None else target.subresource.partition("/")[0]
-        if target is not None and (target.verb == "watch" or below in CONNECTED):
+        watching = target is not None and target.verb == "watch"
+        if watching or below in CONNECTED or messages.upgrade_of(request.headers):
             if request.audit is not None:
                 request.audit.watch_stream()
             _leave_with_stream(request, ticket)

@@ -13,12 +13,12 @@ from typing import Any
 
 from actors.seams import Seams
 from cluster.apiserver.aggregation import messages
-from cluster.apiserver.aggregation.links import LinkError
 from cluster.apiserver.aggregation.peers import Peers
 from cluster.apiserver.aggregation.registered import Registered
 from cluster.apiserver.aggregation.services import Unresolved
 from cluster.apiserver.context import Kept
 from cluster.apiserver.discovery import converted
+from cluster.apiserver.proxying.answers import BackendError
 from cluster.client.timeouts import timeout
 from cluster.machinery import meta
 from cluster.machinery.apiservices import AVAILABLE, ApiService
@@ -175,11 +175,10 @@ class Keeper:
         assert reference is not None
         address = self._peers.services.pick(reference)
         url = f"https://{address[0]}:{address[1]}{service.root}"
-        headers = [("Accept", "application/json"), *messages.identity(messages.AGGREGATOR)]
-        message = messages.encode("GET", service.root, self._peers.host(service), headers)
+        message = messages.asking(service.root, self._peers.host(service))
         try:
             status, _, body = await self._peers.ask(service, message, CHECK_TIMEOUT_S, address)
-        except LinkError as error:
+        except BackendError as error:
             text = f'failing or missing response from {url}: Get "{url}": {error}'
             raise Unresolved("FailedDiscoveryCheck", text) from error
         except TimeoutError:

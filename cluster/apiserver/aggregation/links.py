@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from actors.seams import Seams
 from cluster.apiserver.aggregation.services import Address
+from cluster.apiserver.proxying.answers import BackendError
 from cluster.client.connection import Connection, ConnectionLost
 from cluster.client.errors import Unreachable
 from cluster.client.pool import Pool, Server
@@ -20,31 +21,30 @@ ATTEMPTS = 3
 """Connections that were kept may have ended unnoticed."""
 
 
-class LinkError(Exception):
-    """The server could not be reached, or broke off before its answer; the message says why."""
-
-
 class Exchange:
     """An answer that is read piece by piece. Close it in any case."""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], connection: Connection, pool: Pool
     ) -> None:
-        self.status, self.headers = status, headers
-        self._connection, self._pool = connection, pool
+        self.status, self.headers, self.connection = status, headers, connection
+        self._pool = pool
         self._open = True
 
     async def chunk(self) -> bytes:
-        """The next piece of the body; b"" at its end. Raises LinkError."""
+        """The next piece of the body; b"" at its end. Raises BackendError."""
         try:
-            return await self._connection.chunk()
+            return await self.connection.chunk()
         except ConnectionLost as error:
-            raise LinkError(f"the answer broke off: {error}") from error
+            raise BackendError(f"the answer broke off: {error}") from error
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._pool.release(self._connection)
+        if not self._open:
+            return
+        self._open = False
+        if self.connection.switched:  # it speaks HTTP no more
+            self.connection.close()
+        self._pool.release(self.connection)
 
 
 class Link:
@@ -53,7 +53,7 @@ class Link:
     def __init__(self, seams: Seams, service: ApiService, identity: Mapping[str, str]) -> None:
         """`identity`: files under `cert` and `key`; none: no certificate is shown.
 
-        Raises LinkError if the CA bundle cannot be read.
+        Raises BackendError if the CA bundle cannot be read.
         """
         self._seams, self._service = seams, service
         self._tls = _context(service, identity)
@@ -62,7 +62,7 @@ class Link:
     async def exchange(
         self, address: Address, message: bytes, *, long: bool = False, repeatable: bool = False
     ) -> Exchange:
-        """Send a request and wait for the head of the answer. Raises LinkError.
+        """Send a request and wait for the head of the answer. Raises BackendError.
 
         `long`: the answer may stream for hours; `repeatable`: sending it twice does no harm.
         """
@@ -79,7 +79,7 @@ class Link:
             except ConnectionLost as error:
                 pool.release(connection)
                 if attempt == ATTEMPTS or (sent and not repeatable):
-                    raise LinkError(str(error)) from error
+                    raise BackendError(str(error)) from error
             except BaseException:
                 connection.close()
                 pool.release(connection)
@@ -91,7 +91,7 @@ class Link:
         try:
             return await pool.acquire()
         except Unreachable as error:
-            raise LinkError(_why(error, pool.server)) from error
+            raise BackendError(_why(error, pool.server)) from error
 
     def _pool(self, address: Address, long: bool) -> Pool:
         found = self._pools.get((address, long))
@@ -123,7 +123,7 @@ def _context(service: ApiService, identity: Mapping[str, str]) -> ssl.SSLContext
         try:
             context.load_verify_locations(cadata=base64.b64decode(service.ca_bundle).decode())
         except (binascii.Error, UnicodeDecodeError, ssl.SSLError) as error:
-            raise LinkError(f"unable to load root certificates: {error}") from error
+            raise BackendError(f"unable to load root certificates: {error}") from error
     else:
         context.load_default_certs()
     if identity.get("cert"):

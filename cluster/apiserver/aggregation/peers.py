@@ -35,7 +35,7 @@ class Peers:
         repeatable: bool = False,
         address: Address | None = None,
     ) -> Exchange:
-        """At a ready endpoint, or at the one given. Raises Unresolved, LinkError."""
+        """At a ready endpoint, or at the one given. Raises Unresolved, BackendError."""
         found = address or self.services.pick(_reference(service))
         link = self._link(service)
         return await link.exchange(found, message, long=long, repeatable=repeatable)
@@ -43,7 +43,7 @@ class Peers:
     async def ask(
         self, service: ApiService, message: bytes, timeout_s: float, address: Address | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and whole body. Raises Unresolved, LinkError, TimeoutError."""
+        """Status, headers and whole body. Raises Unresolved, BackendError, TimeoutError."""
         async with timeout(self._seams.clock, timeout_s):
             exchange = await self.exchange(service, message, repeatable=True, address=address)
             try:

@@ -11,10 +11,10 @@ from typing import Any
 
 from actors.seams import Seams
 from cluster.apiserver.aggregation import messages
-from cluster.apiserver.aggregation.links import LinkError
 from cluster.apiserver.aggregation.peers import Peers
 from cluster.apiserver.aggregation.registered import Registered
 from cluster.apiserver.aggregation.services import Unresolved
+from cluster.apiserver.proxying.answers import BackendError
 from cluster.machinery import openapi
 from cluster.machinery.apiservices import ApiService
 from cluster.machinery.codec import json_codec
@@ -85,7 +85,7 @@ class RemoteSchemas:
                 await self._ask_v2(server, services)
             else:
                 await self._ask_v3(server, services)
-        except (Unresolved, LinkError, TimeoutError, BadRequest, ValueError, TypeError) as error:
+        except (Unresolved, BackendError, TimeoutError, BadRequest, ValueError, TypeError) as error:
             log.info("OpenAPI of %s is not known: %s", services[0].name, error)
         if before != (server.index, server.v2, server.made):
             self.generation += 1
@@ -121,7 +121,6 @@ class RemoteSchemas:
         server.v2 = json_codec.encode(part)
 
     async def _get(self, service: ApiService, path: str) -> tuple[int, bytes]:
-        headers = [("Accept", "application/json"), *messages.identity(messages.AGGREGATOR)]
-        message = messages.encode("GET", path, self._peers.host(service), headers)
+        message = messages.asking(path, self._peers.host(service))
         status, _, body = await self._peers.ask(service, message, TIMEOUT_S)
         return status, body

@@ -13,7 +13,8 @@ from cluster.apiserver.context import Call
 from cluster.apiserver.handlers.containers import choose_container, kubelet_of
 from cluster.apiserver.http.messages import Response
 from cluster.apiserver.proxying import messages
-from cluster.apiserver.proxying.forward import Backend, BackendError, forward
+from cluster.apiserver.proxying.answers import BackendError
+from cluster.apiserver.proxying.forward import Backend, forward
 from cluster.machinery import status
 from cluster.machinery.codec import json_codec
 

@@ -97,12 +97,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if parts.path == "/seen":
             return self.answer(SEEN)
         SEEN["headers"] = dict(self.headers.items())
+        if self.headers.get("Upgrade") == "echo":
+            return self.echo()
         document = DOCUMENTS[self.openapi].get(parts.path)
         if document is not None and self.command == "GET":
             return self.answer(document)
         if not parts.path.startswith(ROOT + "/"):
             return self.refuse(404, "NotFound", "the server could not find the requested resource")
         return self.resource(parts, body, user)
+
+    def echo(self):
+        """Another protocol: what comes is sent back, until the client ends."""
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "echo")
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        while data := self.connection.recv(65536):
+            self.connection.sendall(data)
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_request
 
