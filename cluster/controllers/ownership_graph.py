@@ -82,7 +82,8 @@ class OwnershipGraph:
         self._link(node.uid, old.owner_uids() if old else set(), node.owner_uids())
         self._nodes[node.uid] = node
         touched = set(self._waiting(node.owner_uids() | (old.owner_uids() if old else set())))
-        if node.owner_uids() - self._nodes.keys() or self._waiting(node.owner_uids()):
+        unknown = any(uid not in self._nodes for uid in node.owner_uids())
+        if unknown or self._waiting(node.owner_uids()):
             touched.add(node.uid)
         if node.deletes_dependents:
             touched |= {node.uid, *self._dependents.get(node.uid, ())}

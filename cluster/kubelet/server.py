@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from actors import tls
@@ -134,12 +135,19 @@ class KubeletServer:
         chosen = attempts[-2 if previous else -1]
         _, namespace, pod, name = request.path.strip("/").split("/")
 
-        def is_running() -> bool:
+        def latest() -> Container:
             now = self._pods.container_attempts(namespace, pod, name) or ()
-            return any(c.running for c in now if c.container_id == chosen.container_id)
+            same = (c for c in now if c.container_id == chosen.container_id)
+            return next(same, replace(chosen, running=False))
 
-        body = logs.read(chosen.log_path, options, self._seams.clock, is_running)
-        return Response(200, body)
+        return Response(200, self._printed(latest, options))
+
+    def _printed(
+        self, latest: Callable[[], Container], options: logs.LogOptions
+    ) -> AsyncIterator[bytes]:
+        """What the container has printed; `latest` tells how it is now."""
+        path, clock = latest().log_path, self._seams.clock
+        return logs.read(path, options, clock, lambda: latest().running)
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

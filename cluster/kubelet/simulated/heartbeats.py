@@ -16,7 +16,8 @@ from cluster.machinery.status import ApiError
 Object = dict[str, Any]
 
 LEASES, LEASE_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
-CONCURRENT = 12
+CONCURRENT = 24
+RENEWALS_PER_S = 200.0
 _NO_RANGE = "container runtime network not ready: the Node has no spec.podCIDR"
 
 
@@ -34,10 +35,16 @@ class _Beat:
 
 @dataclass(frozen=True)
 class Periods:
-    """A lease is renewed four times in its life, as by a kubelet."""
+    """How often nodes say that they are alive."""
 
     lease_s: float = 40.0
     status_s: float = 300.0
+
+    def renew_s(self, nodes: int) -> float:
+        """Four times in a lease's life, as a kubelet does; where there are so many nodes that it
+        would be more than `RENEWALS_PER_S`, less often, but at least twice."""
+        bounded = max(self.lease_s / 4, nodes / RENEWALS_PER_S)
+        return min(bounded, self.lease_s / 2)
 
 
 class Heartbeats:
@@ -129,7 +136,7 @@ class Heartbeats:
             if error.code not in (404, 409):
                 raise
             beat.lease = await self._put_anyway(name, wanted)
-        beat.lease_due_s = self._next_s(self._periods.lease_s / 4)
+        beat.lease_due_s = self._next_s(self._periods.renew_s(len(self._beats)))
 
     async def _put(self, wanted: Object, known: Object | None) -> Object:
         """The lease as it is stored now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from actors.seams import Seams
 from cluster.client import Client, EventRecorder, Informer
 from cluster.kubelet import pod_status, pod_worker
 from cluster.kubelet.backoff import Limits
+from cluster.kubelet.runtimes.base import Container
 from cluster.kubelet.simulated import adoption
 from cluster.kubelet.simulated.account import Account
 from cluster.kubelet.simulated.behaviour import Behaviour, Rule, StartError
@@ -86,14 +87,35 @@ class Pods:
         for key in self._records:
             self._workers.add(key)
 
-    def find(self, namespace: str, name: str) -> tuple[Object, Record] | None:
-        key = f"{namespace}/{name}"
-        pod, record = self.informer.get(key), self._records.get(key)
-        return (pod, record) if pod is not None and record is not None else None
-
-    def objects(self) -> Iterable[Object]:
+    def pod_objects(self) -> list[Object]:
         found = (self.informer.get(key) for key in self._records)
-        return (pod for pod in found if pod is not None)
+        return [pod for pod in found if pod is not None]
+
+    def container_attempts(self, namespace: str, pod: str, name: str) -> Sequence[Container] | None:
+        """Attempts, oldest first; None if there is no such pod or container."""
+        key = f"{namespace}/{pod}"
+        found, record = self.informer.get(key), self._records.get(key)
+        if found is None or record is None:
+            return None
+        if name not in {container["name"] for container in pod_worker.all_containers(found)}:
+            return None
+        return [container for container in record.life.containers if container.name == name]
+
+    def pod_address(self, namespace: str, pod: str) -> str:
+        record = self._records.get(f"{namespace}/{pod}")
+        return record.life.pod_ip if record is not None else ""
+
+    def container(self, container_id: str) -> Container | None:
+        """None if there is none of that id (any more)."""
+        every = (c for record in self._records.values() for c in record.life.containers)
+        return next((c for c in every if c.container_id == container_id), None)
+
+    def behaviour(self, container_id: str) -> Behaviour:
+        """Of the container's pod."""
+        for record in self._records.values():
+            if any(c.container_id == container_id for c in record.life.containers):
+                return record.behaviour
+        return Behaviour()
 
     def _hold(self, pod: Object) -> None:
         account = self._accounts.get(_node_of(pod))

@@ -1,11 +1,16 @@
-"""What a simulated container has printed by a time, as entries of a CRI log. Pure."""
+"""What a simulated container has printed by a time, as entries of a CRI log."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+
+from actors.seams import Clock
+from cluster.kubelet.logs import LogOptions, text_of
 from cluster.kubelet.runtimes.base import Container
 from cluster.kubelet.simulated.behaviour import Logs
 from cluster.machinery import meta
 
+POLL_S = (0.05, 1.0)
 LINES_MAX = 100_000
 """Of one container; older ones are not kept, as rotation would have it."""
 
@@ -31,3 +36,24 @@ def entry(logs: Logs, container: Container, number: int) -> bytes:
     stamp = meta.format_micro_time(container.started_at_s + number * logs.every_s)
     text = logs.lines[number % len(logs.lines)].replace("{n}", str(number))
     return f"{stamp} stdout F {text}".encode()
+
+
+async def stream(
+    logs: Logs, latest: Callable[[], Container], options: LogOptions, clock: Clock
+) -> AsyncIterator[bytes]:
+    """What was printed until now and, with `follow`, what is printed until the container ends."""
+    left = options.limit_bytes
+    number = first(logs, latest(), clock.wall(), options.tail_lines)
+    while True:
+        container = latest()
+        until = count(logs, container, clock.wall())
+        chunk = b"".join(text_of(entry(logs, container, n), options) for n in range(number, until))
+        number = max(number, until)
+        if left is not None:
+            chunk = chunk[:left]
+            left -= len(chunk)
+        if chunk:
+            yield chunk
+        if left == 0 or not (options.follow and container.running):
+            return
+        await clock.sleep(min(max(logs.every_s, POLL_S[0]), POLL_S[1]))

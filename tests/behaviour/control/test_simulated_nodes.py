@@ -310,3 +310,31 @@ def test_a_namespace_ends_with_its_pods_first_and_nothing_is_made_in_it_any_more
         await plane.until(gone)
 
     control_plane(body)
+
+
+def test_kubectl_exec_and_attach_reach_a_simulated_container(control_plane, make):
+    async def body(plane):
+        await plane.fleet(tls=True)
+        await plane.nodes(1)
+        text = """
+        exec:
+        - {command: cat /etc/hostname, output: "simulated\\n"}
+        - {command: "false*", output: "no\\n", code: 3}
+        logs: {lines: [printed], every: 100ms}
+        exit: {after: 4s}
+        """
+        pod = bound(make, "p", "sim-0", text, restartPolicy="Never")
+        await plane.client.create("pods", pod)
+
+        async def running():
+            return ready(await plane.items("pods"))
+
+        await plane.until(running)
+        assert await plane.kubectl("exec", "p", "--", "cat", "/etc/hostname") == "simulated\n"
+        with pytest.raises(AssertionError, match=r"no\s+command terminated with exit code 3"):
+            await plane.kubectl("exec", "p", "--", "false", "-x")
+        with pytest.raises(AssertionError, match="ls: not found: this container is simulated"):
+            await plane.kubectl("exec", "p", "--", "ls")
+        assert "printed" in await plane.kubectl("attach", "p")
+
+    control_plane(body)

@@ -8,6 +8,7 @@ import pytest
 
 from cluster.kubelet.simulated import adoption, printed
 from cluster.kubelet.simulated.account import Account
+from cluster.kubelet.simulated.heartbeats import Periods
 from cluster.kubelet.simulated.life import Life, advance
 from cluster.kubelet.simulated.nodes import Model, new_nodes, status
 from cluster.kubelet.simulated.parsing import BehaviourError, of_node, of_pod, parse, rules
@@ -265,3 +266,8 @@ def test_a_node_says_what_its_annotation_says() -> None:
     assert (said["MemoryPressure"], said["Ready"]) == ("True", "True")
     node["metadata"]["annotations"] = {"raykube.dev/simulate": "{powr: off}"}
     assert "unknown key 'powr'" in understood(node).problem
+
+
+def test_leases_are_renewed_as_by_kubelets_and_less_often_where_there_are_thousands() -> None:
+    periods = Periods(lease_s=40)
+    assert [periods.renew_s(nodes) for nodes in (1, 2000, 3000, 9000)] == [10, 10, 15, 20]
