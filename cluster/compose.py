@@ -425,7 +425,7 @@ class _Wiring:
 
     def _fleet(self, fleet: Placed) -> ActorSpec:
         """Many simulated nodes in one process, at one address."""
-        client, files = self._client(fleet.name, "system:simulated-nodes")
+        client, files = self._client(fleet.name, "system:simulated-nodes", ["system:nodes"])
         names = [fleet.address, fleet.name]
         tls, server_files = self._identity(
             fleet.name, self._authority.issue(f"raykube:{fleet.name}", names=names)
