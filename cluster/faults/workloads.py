@@ -98,14 +98,14 @@ class Writer:
 class Requester:
     """Asks an HTTP service again and again, on a fresh connection each time."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
+    def __init__(self, host: str, port: int, period_s: float = PERIOD_S) -> None:
+        self._host, self._port, self._period_s = host, port, period_s
         self.outages = Outages()
 
     async def run(self) -> None:
         while True:
             self.outages.record(await self._attempt())
-            await asyncio.sleep(PERIOD_S)
+            await asyncio.sleep(self._period_s)
 
     async def _attempt(self) -> str | None:
         writer = None

@@ -92,7 +92,9 @@ def _taken(change: Change, history: History) -> Iterator[str]:
     reference = meta.controller_of(change.obj)
     owner = history.alive(reference["uid"]) if reference else None
     above = meta.controller_of(owner) if owner else None
-    deployment = history.alive(above["uid"]) if above else None
+    if above is None or above["kind"] != "Deployment":
+        return
+    deployment = history.alive(above["uid"])
     if deployment is None or deployment["metadata"].get("deletionTimestamp"):
         return
     uid = deployment["metadata"]["uid"]

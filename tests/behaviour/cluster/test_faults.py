@@ -43,6 +43,16 @@ def test_one_kill_of_everything_loses_no_acknowledged_write(cluster):
     cluster.kubectl("delete", "namespace", "faults", "--timeout=60s")
 
 
+def test_draining_nodes_under_load_loses_no_request(cluster):
+    command = [sys.executable, "-m", "cluster.faults.drain", str(cluster.folder), "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    drains = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [drain["failed"] for drain in drains] == [{"with-hook": 0, "graceful": 0}] * 2
+    assert all(drain["answered"] > 50 for drain in drains)
+
+
 def test_pods_of_a_node_that_stays_down_are_replaced_elsewhere(cluster, namespace, harness):
     def pod():
         items = cluster.get("pods", "-n", namespace, "-l", "app=lonely")["items"]
