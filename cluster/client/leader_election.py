@@ -174,16 +174,29 @@ class LeaderElector:
         """Let a waiting candidate take over at once; best effort, since the lease runs out."""
         if self._observed is None or self.leader != self.identity:
             return
-        lease = copy.deepcopy(self._observed)
-        now = self._now()
+        try:
+            async with timeout(self._seams.clock, self._renew_s / 2):
+                await self._give_up()
+        except (ApiError, ClientError, TimeoutError) as error:
+            log.warning("%s: the lease was not released: %s", self._name, error)
+
+    async def _give_up(self) -> None:
+        """A renewal that was cancelled may have happened: then the newest version is ours, too."""
+        try:
+            self._observe(await self._client.update(LEASES, self._released()))
+        except ApiError as error:
+            if error.code != 409:
+                raise
+            self._observe(await self._client.get(LEASES, self._name, self._namespace))
+            if self.leader == self.identity:
+                self._observe(await self._client.update(LEASES, self._released()))
+
+    def _released(self) -> Object:
+        lease, now = copy.deepcopy(self._observed or {}), self._now()
         lease["spec"].update(
             holderIdentity="", leaseDurationSeconds=1, renewTime=now, acquireTime=now
         )
-        try:
-            async with timeout(self._seams.clock, self._renew_s / 2):
-                self._observe(await self._client.update(LEASES, lease))
-        except (ApiError, ClientError, TimeoutError) as error:
-            log.warning("%s: the lease was not released: %s", self._name, error)
+        return lease
 
     def _now(self) -> str:
         return meta.format_micro_time(self._seams.clock.wall())

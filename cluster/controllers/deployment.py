@@ -11,6 +11,7 @@ from cluster.controllers import deployment_facts as facts
 from cluster.controllers import deployment_rollout as rollout
 from cluster.controllers import deployment_status as statuses
 from cluster.controllers.framework import Context, Controller, Result, Watch
+from cluster.controllers.own_writes import OwnWrites
 from cluster.machinery import meta, selectors
 from cluster.machinery.status import ApiError
 
@@ -18,6 +19,8 @@ Object = dict[str, Any]
 
 SETS = "replicasets.apps"
 DEPLOYMENTS = "deployments.apps"
+BEHIND_S = 1.0
+"""Between two looks at whether the cache shows what was written; usually its event comes first."""
 
 
 class DeploymentController(Controller):
@@ -32,6 +35,7 @@ class DeploymentController(Controller):
         )
         self._sets = self.informers.indexed(SETS, "controller", adoption.indexer)
         self._pods = self.informers.indexed("pods", "controller", adoption.indexer)
+        self._writes = OwnWrites(self._sets, self.clock)
 
     def watches(self) -> Sequence[Watch]:
         return [
@@ -68,6 +72,8 @@ class DeploymentController(Controller):
             message = "This deployment is selecting all pods. A non-empty selector is required."
             self.events.event(deployment, "Warning", "SelectingAll", message)
             return None
+        if self._writes.behind(key):
+            return Result(BEHIND_S)
         sets = await self._claim(deployment)
         if pods.is_deleting(deployment):
             await self._write_counters(deployment, sets)
@@ -160,7 +166,7 @@ class DeploymentController(Controller):
             changed = copy.deepcopy(new)
             changed["metadata"]["annotations"] = annotations
             changed["spec"]["minReadySeconds"] = ready_s
-            new = await self.client.update(SETS, changed)
+            new = await self._update(deployment, changed)
         await self._put_revision(deployment, facts.revision(new))
         return new
 
@@ -173,7 +179,8 @@ class DeploymentController(Controller):
 
     async def _create(self, deployment: Object, new: Object) -> Object:
         try:
-            made = await self.client.create(SETS, new)
+            making = self.client.create(SETS, new)
+            made = await self._writes.write(meta.key(deployment), new, making)
         except ApiError as error:
             if error.reason == "AlreadyExists":
                 return await self._existing(deployment, new)
@@ -215,10 +222,14 @@ class DeploymentController(Controller):
         changed = copy.deepcopy(item)
         changed["spec"]["replicas"] = after
         changed["metadata"]["annotations"] = wanted
-        changed = await self.client.update(SETS, changed)
+        changed = await self._update(deployment, changed)
         if after != before:
             self._tell_scaled(deployment, changed, before)
         return changed
+
+    async def _update(self, deployment: Object, item: Object) -> Object:
+        updating = self.client.update(SETS, item)
+        return await self._writes.write(meta.key(deployment), item, updating)
 
     def _tell_scaled(self, deployment: Object, item: Object, before: int) -> None:
         after = facts.wanted(item)

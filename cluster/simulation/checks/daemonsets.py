@@ -59,7 +59,10 @@ def _taken(change: Change, owner: Object, history: History) -> Iterator[str]:
         return
     uid, nodes = owner["metadata"]["uid"], history.kinds("Node")
     pods = history.of(uid, "Pod")
-    up = len({node_of(p) for p in pods if is_ready(p)})
+    served = {node_of(p) for p in pods if is_ready(p)}
+    if node_of(change.obj) in served:
+        return  # Its successor is ready beside it.
+    up = len(served)
     specs = history.recent_specs(owner, change.now_s)
     down = max(
         intstr.resolve(_rolling(spec, "maxUnavailable", 1), len(nodes), True) for spec in specs

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 
 import pytest
 
@@ -48,6 +49,18 @@ def test_one_leads_and_the_other_takes_over_as_soon_as_it_stops(with_api):
         assert second.elector.leading
         assert not first.elector.leading
         await second.stop()
+        assert api.objects[LEASE]["spec"]["holderIdentity"] == ""
+
+    with_api(test)
+
+
+def test_a_leader_whose_last_renewal_was_not_answered_still_releases_the_lease(with_api):
+    async def test(api, http, client):
+        leader = Candidate(client, "one", lease_s=60, renew_s=40, retry_s=10)
+        async with asyncio.timeout(5):
+            await leader.started.wait()
+        api.put(LEASE, copy.deepcopy(api.objects[LEASE]))  # As its own renewal would do.
+        await leader.stop()
         assert api.objects[LEASE]["spec"]["holderIdentity"] == ""
 
     with_api(test)
