@@ -29,6 +29,7 @@ def build(
     host_path: str,
     mounts: Sequence[Mount],
     data_dir: str,
+    target_id: str = "",
 ) -> ContainerSpec:
     """Raises ConfigError. `host_path`: PATH of the host, whose files the container sees."""
     base = {"PATH": host_path, "HOSTNAME": hostname(pod), "HOME": "/root"}
@@ -55,6 +56,7 @@ def build(
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
+        target_id=target_id,
     )
 
 

@@ -213,8 +213,12 @@ class PodRunner:
 
     def _event(self, type_: str, reason: str, message: str, container: str = "") -> None:
         path = f"spec.containers{{{container}}}" if container else ""
-        if any(c["name"] == container for c in pod_worker.init_containers(self.pod)):
-            path = f"spec.initContainers{{{container}}}"
+        for found, field in (
+            (pod_worker.init_containers, "initContainers"),
+            (pod_worker.ephemeral_containers, "ephemeralContainers"),
+        ):
+            if any(c["name"] == container for c in found(self.pod)):
+                path = f"spec.{field}{{{container}}}"
         subject = {"kind": "Pod", "apiVersion": "v1"} | self.pod
         self._node.events.event(subject, type_, reason, message, field_path=path)
 
@@ -280,6 +284,7 @@ class PodRunner:
             host_path=os.environ.get("PATH", os.defpath),
             mounts=self._mounts(pod, container, env, container_id),
             data_dir=node.data_dir,
+            target_id=self._target_id(container),
         )
         self._event("Normal", "Created", f"Created container: {name}", name)
         await node.runtime.run(spec)
@@ -288,6 +293,14 @@ class PodRunner:
         if node.runtime.warning and not self._warned:
             self._warned = True
             self._event("Warning", "NoIsolation", node.runtime.warning)
+
+    def _target_id(self, container: Object) -> str:
+        """Of the container whose processes an ephemeral one is to see; "" for none."""
+        name = container.get("targetContainerName")
+        running = [c for c in self.containers(name) if c.running] if name else []
+        if name and not running:
+            raise RuntimeFailure("CreateContainerError", f"target container {name} is not running")
+        return running[-1].container_id if running else ""
 
     def _mounts(
         self, pod: Object, container: Object, env: Mapping[str, str], container_id: str

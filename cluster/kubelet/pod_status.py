@@ -12,6 +12,7 @@ from cluster.kubelet.pod_worker import (
     Observed,
     all_containers,
     app_containers,
+    ephemeral_containers,
     init_containers,
     init_failed,
     is_initialized,
@@ -41,6 +42,9 @@ def build(
         status |= {"podIP": observed.pod_ip, "podIPs": [{"ip": observed.pod_ip}]}
     if init:
         status["initContainerStatuses"] = init
+    ephemeral = _statuses(ephemeral_containers(pod), pod, observed, decision)
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = [each | {"ready": False} for each in ephemeral]
     status["containerStatuses"] = apps
     status["conditions"] = _conditions(pod, observed, status, now_s)
     return status

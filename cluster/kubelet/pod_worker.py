@@ -113,8 +113,13 @@ def app_containers(pod: Object) -> list[Object]:
     return list(pod["spec"].get("containers") or ())
 
 
+def ephemeral_containers(pod: Object) -> list[Object]:
+    """Added to a running pod to look into it. They run once and count for nothing."""
+    return list(pod["spec"].get("ephemeralContainers") or ())
+
+
 def all_containers(pod: Object) -> list[Object]:
-    return [*init_containers(pod), *app_containers(pod)]
+    return [*init_containers(pod), *app_containers(pod), *ephemeral_containers(pod)]
 
 
 def restart_policy(pod: Object) -> str:
@@ -238,6 +243,9 @@ class _Sync:
         if self._sync_init_containers():
             for container in app_containers(self._pod):
                 self._keep_running(container)
+        for container in ephemeral_containers(self._pod):
+            if self._observed.latest(container["name"]) is None:
+                self._start(container["name"], 0, None)
         times = list(self._waiting.values())
         deadline = deadline_s(self._pod)
         if deadline is not None:

@@ -360,3 +360,21 @@ http.server.ThreadingHTTPServer((os.environ["POD_IP"], 8080), H).serve_forever()
         assert ask("PUT", "pods/web:8080/proxy/", b"data") == (201, "PUT / data")
         assert ask("DELETE", "pods/web/proxy/gone")[1] == "DELETE /gone "
         assert ask("PATCH", "pods/web/proxy/p", b"x")[1] == "PATCH /p x"
+
+
+def test_debug_adds_a_container_that_sees_the_processes_of_another(streams: Streams) -> None:
+    name = f"target-{os.urandom(3).hex()}"
+    streams.cluster.apply(pod(name, "sleep", "4321"))
+    streams.cluster.wait(name, "condition=Ready")
+    arguments = ("debug", name, "-i", "--image=any", "-c", "tool", "--target=main", "--quiet")
+    script = "read line; echo $line; tr '\\0' ' ' < /proc/2/cmdline; exit 4"
+    done = streams.run(*arguments, "--", "sh", "-c", script, stdin=b"hello\n")
+    assert done.stdout == b"hello\nsleep 4321 ", done
+    eventually(lambda: "terminated" in str(streams.cluster.get("pod", name)["status"]))
+    status = streams.cluster.get("pod", name)["status"]
+    (tool,) = status["ephemeralContainerStatuses"]
+    assert (tool["name"], tool["state"]["terminated"]["exitCode"]) == ("tool", 4)
+    assert status["phase"] == "Running"
+    assert status["containerStatuses"][0]["restartCount"] == 0
+    assert streams.cluster.kubectl("logs", name, "-c", "tool") == "hello\nsleep 4321 "
+    streams.cluster.kubectl("delete", "pod", name, "--grace-period=1", "--timeout=20s")

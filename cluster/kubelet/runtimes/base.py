@@ -48,6 +48,8 @@ class ContainerSpec:
     stdin_once: bool = False
     """The first client that attached and left ends the input."""
     tty: bool = False
+    target_id: str = ""
+    """A running container of the same pod whose processes this one shares."""
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,7 @@ class ProcessRuntime:
             "stdin": spec.stdin,
             "stdin_once": spec.stdin_once,
             "tty": spec.tty,
+            "join": self._folders.get(spec.target_id, ""),
             "read_only_root": spec.read_only_root,
             "no_new_privileges": spec.no_new_privileges,
             "log": spec.log_path,

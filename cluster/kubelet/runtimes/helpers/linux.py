@@ -92,6 +92,20 @@ def children(pid: int) -> list[int]:
         return _children_by_scan(pid) if os.path.exists(f"/proc/{pid}") else []
 
 
+def own_children() -> list[int]:
+    """This process's children by the numbers that it knows them by: it may be in a pid namespace
+    of its own while /proc is the host's."""
+    found = []
+    for pid in children(int(os.readlink("/proc/self"))):
+        try:
+            with open(f"/proc/{pid}/status") as file:
+                line = next(line for line in file if line.startswith("NSpid:"))
+            found.append(int(line.split()[-1]))
+        except (FileNotFoundError, ProcessLookupError, StopIteration):
+            continue
+    return found
+
+
 def _children_by_scan(parent: int) -> list[int]:
     """For kernels without CONFIG_PROC_CHILDREN."""
     found = []

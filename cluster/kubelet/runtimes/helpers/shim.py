@@ -3,7 +3,8 @@
 `main(folder)` starts the shim away from its caller (own session, reparented to init), writes
 `process.json` (pid and start time) before anything runs, answers on stdout with `{"pid", "error"}`
 and ends. The shim is pid 1 of the container's pid namespace where there is one, so a SIGKILL of
-it ends everything inside; elsewhere it is the subreaper of the tree. It forwards stop signals to
+it ends everything inside; elsewhere, and in the namespace of another container, it is the
+subreaper of the tree. It forwards stop signals to
 the container's first process; KILL_NOW makes it kill that process but still record the end.
 The streams are its own as well, so that a kubelet may come and go: who attaches connects to it.
 """
@@ -62,7 +63,7 @@ def main(folder: str) -> None:
         spec = json.load(file)
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
-    error = "" if spec["isolation"] == "plain" else _enter_pid_namespace()
+    error = "" if spec["isolation"] == "plain" else _enter_pid_namespace(spec.get("join") or "")
     pid = os.fork()
     if pid == 0:
         os.close(go_write)
@@ -80,10 +81,17 @@ def _identity(pid: int) -> dict[str, Any]:
     return {"pid": pid, "start_ticks": linux.start_ticks(pid), "started_at": time.time()}
 
 
-def _enter_pid_namespace() -> str:
-    """For the next fork. Errors are told by the shim, so that there is one path for them."""
+def _enter_pid_namespace(other: str) -> str:
+    """For the next fork: a new one, or that of the container in the folder `other`.
+
+    Errors are told by the shim, so that there is one path for them.
+    """
     try:
-        linux.unshare(linux.CLONE_NEWPID)
+        if other:
+            with open(os.path.join(other, "process.json")) as file:
+                linux.setns(f"/proc/{json.load(file)['pid']}/ns/pid")
+        else:
+            linux.unshare(linux.CLONE_NEWPID)
     except OSError as error:
         return str(error)
     return ""
@@ -134,6 +142,7 @@ class _Shim:
         self._folder = folder
         self._spec = spec
         self._namespaced = spec["isolation"] != "plain"
+        self._is_init = self._namespaced and not spec.get("join")
         self._log = crilog.LogFile(spec["log"], spec["log_size_bytes_max"], spec["log_files_max"])
         self._outputs: dict[int, _Output] = {}
         self._child = 0
@@ -166,7 +175,7 @@ class _Shim:
         signal.signal(KILL_NOW, lambda *_: self._signal_child(signal.SIGKILL))
         for number in _FORWARDED:
             signal.signal(number, lambda got, _frame: self._signal_child(got))
-        if not self._namespaced:
+        if not self._is_init:
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         return wake
 
@@ -271,11 +280,11 @@ class _Shim:
 
     def _kill_rest(self) -> None:
         """The container is over with its first process: nothing of it goes on."""
-        if self._namespaced:
+        if self._is_init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
             return
-        while rest := linux.children(os.getpid()):
+        while rest := linux.own_children():
             for pid in rest:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
