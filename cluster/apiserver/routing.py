@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,6 +51,14 @@ def parse(method: str, path: str, flag: Callable[[str], bool]) -> Target | None:
         return None
     watch_prefix = rest[0] == "watch" and len(rest) > 1
     return _resource(method, group, version, rest[1:] if watch_prefix else rest, watch_prefix, flag)
+
+
+_PROXIED = re.compile(r"/api/v1/(namespaces/[^/]+/(pods|services)|nodes)/[^/]+/proxy(/|$)")
+
+
+def is_proxied(path: str) -> bool:
+    """Whether a request is for what is behind a pod, a Service or a node."""
+    return _PROXIED.match(path) is not None
 
 
 def _own(rest: list[str]) -> list[str]:

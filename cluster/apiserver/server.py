@@ -13,7 +13,7 @@ from actors.component import Config, Health
 from actors.followed_file import FollowedFile
 from actors.seams import Seams
 from actors.tls import server_context
-from cluster.apiserver import bootstrap, openid, security
+from cluster.apiserver import bootstrap, openid, routing, security
 from cluster.apiserver.admission import compose, selection
 from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
@@ -103,7 +103,7 @@ class ApiServer:
         self._definition_controller.start()
         self._aggregation.start()
         host, _, port = str(config["address"]).rpartition(":")
-        self._listener = HttpListener(seams, self._app.handle)
+        self._listener = HttpListener(seams, self._app.handle, flows=routing.is_proxied)
         tls = server_context(config["tls"], require_client=False)
         if config.get("request_header"):
             tls.load_verify_locations(config["request_header"]["ca"])

@@ -62,7 +62,7 @@ class Cluster:
         return {part: str(base.with_suffix(f".{part}")) for part in parts}
 
     async def _start(self) -> None:
-        api = ApiServer(MemoryStore())
+        api = self.api = ApiServer(MemoryStore())
         await self._run(
             api,
             name="api-0",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cluster.apiserver.context import Call
-from cluster.apiserver.handlers import log_options
+from cluster.apiserver.handlers import log_options, log_sockets
 from cluster.apiserver.handlers.containers import choose_container, kubelet_of
 from cluster.apiserver.http.messages import Response
 from cluster.apiserver.kubelet_client import Answer, KubeletError
 from cluster.machinery import status
 from cluster.machinery.codec import json_codec
+from cluster.streaming import websocket
 
 TEXT = "text/plain"
 MAX_ERROR_BYTES = 4096
@@ -38,6 +39,9 @@ async def logs(call: Call) -> Response | None:
 async def _pass_on(call: Call, answer: Answer) -> None:
     if answer.status != 200:
         raise await _refusal(answer)
+    if websocket.wanted(call.request.headers):
+        await log_sockets.send(call.request, answer.chunks())
+        return
     stream = call.request.open_stream(200, {"Content-Type": TEXT})
     stream.closed.add_done_callback(lambda _: answer.close())
     try:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import httptools
 
 from actors.seams.clock import Clock, TimerHandle
+from cluster.apiserver.http.body import BodyStream
 from cluster.apiserver.http.messages import (
     Handler,
     Headers,
@@ -62,9 +63,11 @@ class HttpConnection(asyncio.Protocol):
         limits: Limits,
         opened: Callable[[HttpConnection], None],
         forget: Callable[[HttpConnection], None],
+        flows: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`flows`: whether the bodies of requests for a path are passed on as they arrive."""
         self._handler, self._clock, self._limits = handler, clock, limits
-        self._opened, self._forget = opened, forget
+        self._opened, self._forget, self._flows = opened, forget, flows
         self._parser: Any = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[Request, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -75,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
         self._reading = True
         self._stopping = False
         self._link: Link | None = None
+        self._flow: BodyStream | None = None
         self._after_upgrade = b""
         self._ending = False
         self._told_to_close = False
@@ -100,6 +104,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, _Gone())  # keeps it, and its buffers, alive
         if self._link is not None:
             self._link.connection_lost(exc)
+        if self._flow is not None:
+            self._flow.broke()
         if not self.closed.done():
             self.closed.set_result(None)
         self._forget(self)
@@ -157,13 +163,23 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_body = True
         length = self._headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._limits.body_bytes:
+        flows = self._flows(self._url.decode("latin-1").partition("?")[0])
+        if flows and (length != "0" or "transfer-encoding" in self._headers):
+            self._flow = BodyStream(self._pause_reading, self._resume_reading)
+            self._enqueue(False)
+        elif length.isdigit() and int(length) > self._limits.body_bytes:
             raise _Refused(413, f"limit is {self._limits.body_bytes}")
         if self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._flow is not None:
+            self._disarm()
+            return
         self._arm(self._limits.body_timeout_s)
 
     def on_body(self, data: bytes) -> None:
+        if self._flow is not None:
+            self._flow.feed(data)
+            return
         self._body_bytes += len(data)
         if self._body_bytes > self._limits.body_bytes:
             raise _Refused(413, f"limit is {self._limits.body_bytes}")
@@ -173,7 +189,13 @@ class HttpConnection(asyncio.Protocol):
         self._disarm()
         self._in_body = self._in_message = False
         self._unparsed_bytes = 0
-        keep_alive = bool(self._parser.should_keep_alive()) and "upgrade" not in self._headers
+        if self._flow is not None:
+            self._flow.end()
+            self._stop_reading()  # the connection ends with the answer
+            return
+        self._enqueue(bool(self._parser.should_keep_alive()) and "upgrade" not in self._headers)
+
+    def _enqueue(self, keep_alive: bool) -> None:
         self._queue.append((self._request(), keep_alive))
         if len(self._queue) >= self._limits.queued_requests:
             self._pause_reading()
@@ -204,6 +226,8 @@ class HttpConnection(asyncio.Protocol):
             raw_path=raw_path,
             raw_query=raw_query,
             take_over=self._take_over,
+            body_stream=self._flow,
+            closed=self.closed,
         )
 
     async def _serve(self) -> None:
@@ -248,7 +272,8 @@ class HttpConnection(asyncio.Protocol):
         headers = dict(response.headers)
         if response.status != 304:
             headers["Content-Type"] = response.content_type
-        headers["Content-Length"] = str(len(response.body))
+        if not head_only or "Content-Length" not in headers:
+            headers["Content-Length"] = str(len(response.body))
         if not keep_alive or self._ending:
             headers["Connection"] = "close"
             self._told_to_close = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 from actors.seams import Seams
 from actors.seams.network import Listener
@@ -20,8 +21,15 @@ ANSWERS_S = 12.0
 class HttpListener:
     """Serves `handler` on one address."""
 
-    def __init__(self, seams: Seams, handler: Handler, limits: Limits | None = None) -> None:
-        self._seams, self._handler = seams, handler
+    def __init__(
+        self,
+        seams: Seams,
+        handler: Handler,
+        limits: Limits | None = None,
+        flows: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`flows`: see HttpConnection."""
+        self._seams, self._handler, self._flows = seams, handler, flows
         self._limits = limits or Limits()
         self._connections: set[HttpConnection] = set()
         self._listener: Listener | None = None
@@ -75,4 +83,5 @@ class HttpListener:
             self._limits,
             self._connections.add,
             self._connections.discard,
+            self._flows,
         )

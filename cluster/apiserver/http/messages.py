@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
 
+from cluster.apiserver.http.body import BodyStream
 from cluster.streaming.link import Link
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class Request:
     raw_query: str = ""
     """As they were sent, with their escapes."""
     take_over: TakeOver | None = None
+    body_stream: BodyStream | None = None
+    """In place of `body`, where it is passed on as it arrives."""
+    closed: asyncio.Future[None] | None = None
+    """Done once the client has gone."""
 
     def parameter(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""

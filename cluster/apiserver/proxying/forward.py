@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from actors.seams import Seams
-from cluster.apiserver.http.messages import Request, Response
+from cluster.apiserver.http.body import BodyStream
+from cluster.apiserver.http.messages import Request, Response, chunk
 from cluster.apiserver.proxying import messages
 from cluster.apiserver.proxying.answers import BackendError, pass_on
 from cluster.client.connection import Connection, ConnectionLost
@@ -31,25 +33,24 @@ class Backend:
         return f"{self.host}:{self.port}"
 
 
-async def forward(
-    seams: Seams, request: Request, backend: Backend, target: str, method: str = ""
-) -> Response | None:
+async def forward(seams: Seams, request: Request, backend: Backend, target: str) -> Response | None:
     """The answer; None: it has been streamed, or another protocol has come and gone.
 
     Raises BackendError as long as nothing has been answered.
     """
-    upgrade = messages.upgrade_of(request.headers)
     connection = await _dial(seams, backend)
+    sending: asyncio.Task[None] | None = None
     try:
-        headers = messages.request_headers(request, backend.address)
-        limit_s = UPGRADE_TIMEOUT_S if upgrade else None
-        status, answered = await _ask(
-            seams, connection, request, method or request.method, target, headers, limit_s
-        )
+        sending = _send(request, connection, backend, target)
+        limit_s = UPGRADE_TIMEOUT_S if messages.upgrade_of(request.headers) else None
+        status, answered = await _head(seams, request, connection, limit_s)
         return await pass_on(
             request, connection, status, answered, prefix=backend.prefix, host=backend.address
         )
     finally:
+        if sending is not None:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
         connection.close()
 
 
@@ -70,25 +71,59 @@ async def _dial(seams: Seams, backend: Backend) -> Connection:
     return connection
 
 
-async def _ask(
-    seams: Seams,
-    connection: Connection,
-    request: Request,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    limit_s: float | None,
-) -> tuple[int, dict[str, str]]:
-    sent = dict(headers)
-    if request.body or method not in ("GET", "HEAD", "OPTIONS"):
-        sent["content-length"] = str(len(request.body))
+def _send(
+    request: Request, connection: Connection, backend: Backend, target: str
+) -> asyncio.Task[None] | None:
+    """The request; what sends its body while that arrives, if it does."""
+    headers = messages.request_headers(request, backend.address)
+    body = request.body_stream
+    length = request.headers.get("content-length", "")
+    if body is not None:
+        headers |= {"content-length": length} if length else {"transfer-encoding": "chunked"}
+    elif request.body or request.method not in ("GET", "HEAD", "OPTIONS"):
+        headers["content-length"] = str(len(request.body))
     try:
-        connection.send(messages.encode_request(method, target, sent) + request.body)
-        if limit_s is None:
-            return await connection.head()
-        async with timeout(seams.clock, limit_s):
-            return await connection.head()
+        sent = messages.encode_request(request.method, target, headers)
+        connection.send(sent + request.body)
     except ConnectionLost as error:
         raise BackendError(str(error)) from error
-    except TimeoutError:
-        raise BackendError("the backend did not answer in time") from None
+    if body is None:
+        return None
+    return asyncio.create_task(_send_body(body, connection, chunked=not length))
+
+
+async def _send_body(body: BodyStream, connection: Connection, *, chunked: bool) -> None:
+    """A backend that wants no more has its reasons, and answers; a client that goes ends it."""
+    try:
+        while data := await body.read():
+            await connection.write(chunk(data) if chunked else data)
+        if chunked:
+            await connection.write(b"0\r\n\r\n")
+    except ConnectionLost:
+        return
+    except ConnectionError:
+        connection.close()
+
+
+async def _head(
+    seams: Seams, request: Request, connection: Connection, limit_s: float | None
+) -> tuple[int, dict[str, str]]:
+    """Waited for as long as the client does, unless there is a limit."""
+    answer = asyncio.create_task(connection.head())
+    waited: list[asyncio.Future[Any]] = [answer]
+    if request.closed is not None:
+        waited.append(request.closed)
+    if limit_s is not None:
+        waited.append(asyncio.create_task(seams.clock.sleep(limit_s)))
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise BackendError("no answer in time")
+        return answer.result()
+    except ConnectionLost as error:
+        raise BackendError(str(error)) from error
+    finally:
+        for task in waited:
+            if task is not request.closed:
+                task.cancel()
+        await asyncio.gather(answer, return_exceptions=True)
