@@ -71,6 +71,11 @@ class Informer:
             waiter.cancel()
 
     @property
+    def version(self) -> str:
+        """Every change up to this resource version has been told; "" while that is unknown."""
+        return self.reflector.version
+
+    @property
     def has_synced(self) -> bool:
         return self._synced.is_set()
 

@@ -44,6 +44,10 @@ class Reflector:
         self.relists = 0
         self.last_error: Exception | None = None
 
+    @property
+    def version(self) -> str:
+        return self._version
+
     async def run(self) -> None:
         """Until cancelled. Errors are retried with back-off; 410 starts over with a list."""
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.seams import Seams
@@ -15,12 +15,43 @@ from cluster.machinery.status import ApiError
 Object = dict[str, Any]
 
 
+IDENTITY, SEEN = "scheduling.raykube.dev/scheduler", "scheduling.raykube.dev/seen"
+
+
+class Session:
+    """Who binds, in the eyes of the API: the binders of one term share what they know."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._epoch = name, 0
+
+    @property
+    def identity(self) -> str:
+        return f"{self._name}.{self._epoch}"
+
+    def renew(self) -> None:
+        """What was sent under the old identity counts as another's, should it arrive late."""
+        self._epoch += 1
+
+
 class Binder:
-    """`bind` returns True only if the pod surely is on the node, False only if surely not."""
+    """`bind` returns True only if the pod surely is on the node, False only if surely not.
+
+    Each binding says who binds and which pods it knows of: an API server of this project refuses
+    it if others put pods on the node since.
+    """
 
     parallel = 64
 
-    def __init__(self, client: Client, seams: Seams, events: EventRecorder) -> None:
+    def __init__(
+        self,
+        client: Client,
+        seams: Seams,
+        events: EventRecorder,
+        session: Session,
+        seen: Callable[[], str],
+    ) -> None:
+        """`seen`: the resource version up to which all pods are known."""
+        self._session, self._seen = session, seen
         self._client = client
         self._seams = seams
         self._events = events
@@ -37,10 +68,14 @@ class Binder:
 
     async def _bind(self, pod: Object, node: str) -> bool:
         metadata = pod["metadata"]
+        writer = {IDENTITY: self._session.identity, SEEN: self._seen()}
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
-            "metadata": {k: metadata[k] for k in ("name", "namespace", "uid")},
+            "metadata": {
+                **{k: metadata[k] for k in ("name", "namespace", "uid")},
+                "annotations": writer,
+            },
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         try:
@@ -52,6 +87,7 @@ class Binder:
                 name=metadata["name"],
             )
         except UnknownOutcome:
+            self._session.renew()
             return await self._was_bound(pod, node)
         return True
 

@@ -12,7 +12,7 @@ from actors.seams import Seams
 from cluster.client import Client, ClientError, EventRecorder, Informer
 from cluster.client.informer import Handler
 from cluster.machinery.status import ApiError
-from cluster.scheduler.binder import Binder, NotThere
+from cluster.scheduler.binder import Binder, NotThere, Session
 from cluster.scheduler.binding import Binding
 from cluster.scheduler.followed import CATALOGUED, Followed
 from cluster.scheduler.framework.cycle import Cycle
@@ -46,9 +46,10 @@ class Term:
             for name, profile in profiles.items()
         }
         self._informers = self._follow(client)
+        self._session = Session(seams.randomness.randbytes(8).hex())
         self._events = {name: EventRecorder(client, seams, name) for name in profiles}
         self._handles = {
-            name: Handle(self._columns, client, seams, Binder(client, seams, events))
+            name: Handle(self._columns, client, seams, self._binder(client, events))
             for name, events in self._events.items()
         }
         self._slots = asyncio.Semaphore(self.in_flight)
@@ -67,6 +68,10 @@ class Term:
             informer.subscribe(handler)
             informers.append(informer)
         return informers
+
+    def _binder(self, client: Client, events: EventRecorder) -> Binder:
+        pods = self._informers[-1]
+        return Binder(client, self._seams, events, self._session, lambda: pods.version)
 
     def facts(self) -> dict[str, Any]:
         assumed = len(self._followed.assumed)

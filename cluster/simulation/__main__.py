@@ -10,6 +10,7 @@ from functools import partial
 
 import click
 
+from cluster.simulation import scheduling
 from cluster.simulation.planted import PLANTED
 from cluster.simulation.planted import planted as plant
 from cluster.simulation.run import Report, run_seed
@@ -33,6 +34,25 @@ def controllers(seeds: str, workers: int, verbose: bool, bug: str) -> None:
         reports = pool.map(partial(run_with, bug), numbers)
         failed = sum(_tell(report, verbose) for report in reports)
     click.echo(json.dumps({"seeds": len(numbers), "failed": failed}))
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("seeds", default="1..20")
+@click.option("--workers", default=1, show_default=True)
+def scheduler(seeds: str, workers: int) -> None:
+    """Run SEEDS of schedulers that compete; one JSON line for each, status 1 for a violation."""
+    first, _, last = seeds.partition("..")
+    numbers = range(int(first), int(last or first) + 1)
+    failed = bindings = 0
+    with ProcessPoolExecutor(workers) as pool:
+        for report in pool.map(scheduling.run_seed, numbers):
+            line = {"seed": report.seed, "violations": report.violations}
+            line |= {"bindings": report.bindings, "faults": len(report.faults)}
+            click.echo(json.dumps(line | {"trace": report.trace_hash, "replay": report.replay}))
+            failed += bool(report.violations)
+            bindings += report.bindings
+    click.echo(json.dumps({"seeds": len(numbers), "bindings": bindings, "failed": failed}))
     sys.exit(1 if failed else 0)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.seams.randomness import seeded_randomness
 from actors.simulation.loop import VirtualLoop
@@ -22,6 +22,8 @@ from cluster.simulation.nemesis import Fault, Nemesis, plan
 from cluster.simulation.users import Users
 from cluster.simulation.world import NODE_GRACE_S, World
 from raftstore.types import Event
+
+T = TypeVar("T")
 
 FAULTY_S, SETTLE_S, QUIET_S = 50.0, 240.0, 10.0
 MAX_VIOLATIONS = 50
@@ -46,16 +48,23 @@ class Report:
 
 def run_seed(seed: int) -> Report:
     """The same seed gives the same trace, in every process with the same PYTHONHASHSEED."""
+    unexpected: list[str] = []
+    report = deterministic(lambda loop: _run(loop, seed), unexpected)
+    report.violations.extend(unexpected)
+    return report
+
+
+def deterministic(
+    work: Callable[[VirtualLoop], Coroutine[Any, Any, T]], unexpected: list[str]
+) -> T:
+    """Run in virtual time; `unexpected` collects exceptions that nobody caught."""
     loop = VirtualLoop()
     loop.set_task_factory(_numbered())
-    unexpected: list[str] = []
     loop.set_exception_handler(lambda _, context: _note(unexpected, context))
     logging.disable(logging.CRITICAL)
     gc.disable()  # when it finds garbage depends on addresses, and finalizers would show
     try:
-        report = loop.run_until_complete(_run(loop, seed))
-        report.violations.extend(unexpected)
-        return report
+        return loop.run_until_complete(work(loop))
     finally:
         logging.disable(logging.NOTSET)
         loop.set_exception_handler(lambda _, context: None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from actors.seams import Seams
 from cluster.machinery import apply, status
@@ -16,6 +17,7 @@ from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError
 from cluster.storage import claims as claiming
 from cluster.storage import deletion, encoding, keys
+from cluster.storage.binders import Binders, Writer
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
 from cluster.storage.encoding import Object
@@ -24,7 +26,7 @@ from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Progress
 from cluster.storage.namespace_guard import Guard
 from cluster.storage.options import DeleteOptions, Preconditions
-from cluster.storage.quotas import Quotas
+from cluster.storage.quotas import NOTHING, Charge, Quotas
 from cluster.storage.stored_form import StoredForm
 from cluster.storage.strategies.base import (
     Strategy,
@@ -43,6 +45,14 @@ Change = Callable[[Object], Awaitable[Object]]
 """From the current object (the callee may change it) to the wanted one."""
 Judge = Callable[[Object, Object | None], Awaitable[None]]
 """Says yes to (new, old) as they would be stored, or raises ApiError."""
+
+
+Beside = Callable[[], Awaitable[Charge]]
+"""What else belongs into the transaction of a write; asked for each attempt."""
+
+
+async def _nothing() -> Charge:
+    return NOTHING
 
 
 async def _anything(new: Object, old: Object | None) -> None:
@@ -89,6 +99,10 @@ class Environment:
     leases: SharedLeases
     guard: Guard
     quotas: Quotas
+
+    @cached_property
+    def binders(self) -> Binders:
+        return Binders(self.store)
 
 
 class Registry:
@@ -295,6 +309,7 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
         judge: Judge = _anything,
+        beside: Beside = _nothing,
     ) -> Written:
         """Change an object; 404 if there is none, 409 if `change` insists on another version.
 
@@ -313,11 +328,23 @@ class Registry:
                     raise
                 current = None
                 continue
-            outcome = await self._try_update(current, new, certain, dry_run)
+            outcome = await self._try_update(current, new, certain, dry_run, await beside())
             if isinstance(outcome, Written):
                 return outcome
             current, certain = outcome, outcome is not None
         raise status.conflict(self.resource, name)
+
+    async def bind(
+        self, namespace: str, name: str, change: Change, node: str, writer: Writer, dry_run: bool
+    ) -> Written:
+        """As `update`; 409 if others put pods on the node that the scheduler has not seen."""
+
+        async def beside() -> Charge:
+            return await self._env.binders.charge(node, writer)
+
+        return await self.update(
+            namespace, name, change, subresource="binding", dry_run=dry_run, beside=beside
+        )
 
     async def _changed(
         self, current: Stored, change: Change, subresource: str, attempt: int, judge: Judge
@@ -351,7 +378,12 @@ class Registry:
             raise _uid_conflict(self.resource, name, wanted["uid"], had["uid"])
 
     async def _try_update(
-        self, current: Stored, changed: tuple[Object, Object, bool], certain: bool, dry_run: bool
+        self,
+        current: Stored,
+        changed: tuple[Object, Object, bool],
+        certain: bool,
+        dry_run: bool,
+        more: Charge,
     ) -> Written | Stored | None:
         """What was written; the newer version that was in the way; None to read it anew."""
         new, old, finished = changed
@@ -373,8 +405,13 @@ class Registry:
         kept = None if finished else new
         async with self._env.quotas.charge(self.resource, kept, old, self.cache) as charge:
             revision, succeeded, responses = await self._commit(
-                [Compare(key, "mod", "=", current.revision), *compares, *charge.compares],
-                [write, *ops, *charge.ops],
+                [
+                    Compare(key, "mod", "=", current.revision),
+                    *compares,
+                    *charge.compares,
+                    *more.compares,
+                ],
+                [write, *ops, *charge.ops, *more.ops],
                 [Range(key), *(Range(c.encode()) for c in added)],
                 dry_run,
             )

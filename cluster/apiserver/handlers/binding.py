@@ -10,6 +10,9 @@ from cluster.apiserver.http.messages import Response
 from cluster.machinery import meta, status
 from cluster.machinery.codec import json_codec
 from cluster.machinery.status import Cause
+from cluster.storage.binders import Writer
+
+IDENTITY, SEEN = "scheduling.raykube.dev/scheduler", "scheduling.raykube.dev/seen"
 
 
 async def bind(call: Call) -> Response:
@@ -19,7 +22,7 @@ async def bind(call: Call) -> Response:
     name = call.target.name or binding["metadata"].get("name", "")
     if binding["metadata"].setdefault("name", name) != name:
         raise status.bad_request("the name of the binding does not match the name on the URL")
-    node = _node(binding, name)
+    node, writer = _node(binding, name), _writer(binding)
     await call.admit("create", binding, None)
     await call.judge("create", binding, None)
 
@@ -33,10 +36,15 @@ async def bind(call: Call) -> Response:
         meta.set_condition(pod, condition, call.context.seams.clock.wall())
         return pod
 
-    await call.registry.update(
-        call.namespace, name, change, subresource="binding", dry_run=call.dry_run
-    )
+    await call.registry.bind(call.namespace, name, change, node, writer, call.dry_run)
     return Response(201, json_codec.encode(status.success() | {"code": 201}))
+
+
+def _writer(binding: Object) -> Writer:
+    """Who binds, as told in annotations that are not meant for the pod."""
+    annotations = binding["metadata"].get("annotations") or {}
+    identity, seen = annotations.pop(IDENTITY, ""), annotations.pop(SEEN, "")
+    return Writer(identity, int(seen) if seen.isdecimal() else 0)
 
 
 def _node(binding: Object, name: str) -> str:
