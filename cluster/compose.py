@@ -312,6 +312,7 @@ class _Wiring:
             "kubelet_tls": kubelet_tls,
             "service_cidr": self._shape.service_cidr,
             "event_ttl_s": 3600,
+            "cluster_info": self._layout.api_urls[0],
         }
         front, front_files = self._front_proxy()
         config |= front
@@ -332,7 +333,7 @@ class _Wiring:
             "name": manager.name,
             "client": client,
             "election": ELECTION,
-            "controllers": ["*"],
+            "controllers": ["*", "bootstrap-signer", "token-cleaner"],
             "own_accounts": True,
             "signing": {"certificate": client["ca"], "key": ca_key},
             "service_account_key": account_key,

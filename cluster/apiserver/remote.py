@@ -62,6 +62,17 @@ class KubeconfigWebhook:
         except RemoteError:  # a kept connection may have ended; a question may be asked twice
             return await self._ask(headers, body)
 
+    async def tell(self, obj: Mapping[str, Any]) -> None:
+        """Post an object, whatever comes back. Raises RemoteError."""
+        headers = {"Content-Type": "application/json", **self._headers}
+        request = Request("POST", self._target, headers, json_codec.encode(dict(obj)))
+        try:
+            answer = await self._transport.request(request, self._timeout_s)
+        except (ClientError, OSError, ssl.SSLError) as error:
+            raise RemoteError(str(error)) from error
+        if not 200 <= answer.status < 300:
+            raise RemoteError(f"{self._target}: the server answered {answer.status}")
+
     async def _ask(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         return await _exchange(
             self._transport, "POST", self._target, headers, body, self._timeout_s

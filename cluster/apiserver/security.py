@@ -22,7 +22,7 @@ from actors.followed_file import FollowedFile
 from actors.seams import Seams
 from cluster.apiserver.admission.node_restriction import NodeRestriction
 from cluster.apiserver.audit import policy
-from cluster.apiserver.audit.log_file import AuditLog
+from cluster.apiserver.audit.backends import Backends
 from cluster.apiserver.audit.recorder import Auditor
 from cluster.apiserver.authn.bearer import BearerAuthenticator, TokenChain
 from cluster.apiserver.authn.bootstrap_tokens import BootstrapTokens
@@ -47,6 +47,7 @@ from cluster.apiserver.context import Kept
 from cluster.apiserver.fairness import bootstrap as fair_objects
 from cluster.apiserver.fairness.dispatcher import SEATS, Fairness
 from cluster.apiserver.handlers.reviews import Reviews
+from cluster.apiserver.legacy_tokens import LegacyTokenUse
 from cluster.apiserver.lookup import Lookup
 from cluster.machinery import jwt
 from cluster.storage.feed import Feed
@@ -68,6 +69,7 @@ class Security:
     auditor: Auditor | None
     fairness: Fairness
     files: Sequence[FollowedFile]
+    legacy_tokens: LegacyTokenUse
 
 
 def compose(
@@ -77,7 +79,8 @@ def compose(
     lookup = Lookup(kept)
     issuer = _issuer(seams, config.get("service_account") or {})
     configured = Configured(seams, config)
-    tokens = TokenChain(_tokens(seams, config, issuer, lookup, configured))
+    uses = LegacyTokenUse(seams, kept)
+    tokens = TokenChain(_tokens(seams, config, issuer, lookup, configured, uses))
     caches = [kept[f"{rbac.GROUP}/v1/{plural}"].registry.cache for plural in rbac.KINDS]
     by_role = rbac.RbacAuthorizer(rbac.index(caches))
     graph = NodeGraph(kept["v1/pods"].registry.cache)
@@ -98,6 +101,7 @@ def compose(
         _auditor(seams, config.get("audit") or {}),
         _fairness(seams, config, kept),
         files,
+        uses,
     )
 
 
@@ -152,7 +156,7 @@ def _fairness(seams: Seams, config: Mapping[str, Any], kept: Mapping[str, Kept])
 def _auditor(seams: Seams, config: Mapping[str, Any]) -> Auditor | None:
     if not config.get("policy"):
         return None
-    return Auditor(policy.load(config["policy"]), AuditLog(config), seams)
+    return Auditor(policy.load(config["policy"]), Backends(seams, config), seams)
 
 
 def _issuer(seams: Seams, config: Mapping[str, Any]) -> Issuer:
@@ -169,11 +173,12 @@ def _tokens(
     issuer: Issuer,
     lookup: Lookup,
     configured: Configured,
+    uses: LegacyTokenUse,
 ) -> list[TokenAuthenticator]:
     found: list[TokenAuthenticator] = []
     if config.get("token_file"):
         found.append(StaticTokens(config["token_file"]))
-    found.append(ServiceAccountTokens(issuer, lookup, seams))
+    found.append(ServiceAccountTokens(issuer, lookup, seams, uses.note))
     found.append(BootstrapTokens(lookup, seams.clock))
     found.append(configured)
     if config.get("token_webhook"):

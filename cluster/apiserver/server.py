@@ -13,7 +13,7 @@ from actors.component import Config, Health
 from actors.followed_file import FollowedFile
 from actors.seams import Seams
 from actors.tls import server_context
-from cluster.apiserver import bootstrap, openid, routing, security
+from cluster.apiserver import bootstrap, cluster_info, openid, routing, security
 from cluster.apiserver.admission import compose, selection
 from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
@@ -175,6 +175,7 @@ class ApiServer:
         )
         self._catalogue.ask([*secured.reviews.resources, *statuses.resources])
         self._files += secured.files
+        self._legacy = secured.legacy_tokens
         self._auditor, self._fairness = secured.auditor, secured.fairness
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
         usual = default_plugins(
@@ -302,6 +303,8 @@ class ApiServer:
                         roles.ensure(self._kept),
                         flows.ensure(self._kept),
                         authentication_info.ensure(self._kept["v1/configmaps"], self._config),
+                        cluster_info.ensure(self._kept["v1/configmaps"], self._config),
+                        self._legacy.begin(),
                     )
                     self._bootstrapped = True
                 await self._membership.refresh()

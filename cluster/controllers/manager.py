@@ -13,6 +13,7 @@ from actors.seams import Seams
 from cluster.client import Client, ClientConfig, Elected
 from cluster.controllers.accounts import Accounts
 from cluster.controllers.admission_policy_status import AdmissionPolicyStatus
+from cluster.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from cluster.controllers.certificates import (
     CertificateApprover,
     CertificateCleaner,
@@ -32,6 +33,7 @@ from cluster.controllers.garbage_collector import GarbageCollector
 from cluster.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscalerController
 from cluster.controllers.informers import Informers
 from cluster.controllers.job import JobController
+from cluster.controllers.legacy_tokens import LegacyTokenCleaner
 from cluster.controllers.namespace import NamespaceController
 from cluster.controllers.node_ipam import NodeIpamController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
@@ -51,6 +53,7 @@ from cluster.controllers.volume_protection import ClaimProtection, VolumeProtect
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     AdmissionPolicyStatus,
+    BootstrapSigner,
     CertificateApprover,
     CertificateCleaner,
     CertificateSigner,
@@ -67,6 +70,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     GarbageCollector,
     HorizontalPodAutoscalerController,
     JobController,
+    LegacyTokenCleaner,
     NamespaceController,
     NodeIpamController,
     NodeLifecycleController,
@@ -82,9 +86,14 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceCidrController,
     StatefulSetController,
     TaintEvictionController,
+    TokenCleaner,
     TtlAfterFinishedController,
     VolumeProtection,
 )
+
+
+OFF_BY_DEFAULT = frozenset({BootstrapSigner.name, TokenCleaner.name})
+"""As upstream: "*" does not mean these."""
 
 
 def chosen(names: Iterable[str]) -> list[type[Controller]]:
@@ -97,7 +106,8 @@ def chosen(names: Iterable[str]) -> list[type[Controller]]:
     return [
         kind
         for kind in CONTROLLERS
-        if f"-{kind.name}" not in wanted and (every or kind.name in wanted)
+        if f"-{kind.name}" not in wanted
+        and (kind.name in wanted or (every and kind.name not in OFF_BY_DEFAULT))
     ]
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from actors.seams import Seams
 from cluster.apiserver import bodies
 from cluster.apiserver.audit import policy as policies
-from cluster.apiserver.audit.log_file import AuditLog
+from cluster.apiserver.audit.backends import Backend
 from cluster.apiserver.audit.policy import COMPLETE, RECEIVED, STARTED, Policy, Verdict
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes, Decision
@@ -29,7 +29,7 @@ MAX_ID_CHARS = 64
 class Auditor:
     """Begins a record for each request; None for those that are not noted."""
 
-    def __init__(self, policy: Policy, log: AuditLog, seams: Seams) -> None:
+    def __init__(self, policy: Policy, log: Backend, seams: Seams) -> None:
         self._policy, self.log, self._seams = policy, log, seams
 
     def begin(self, request: Request, asked: Attributes) -> Record | None:
@@ -48,7 +48,7 @@ class Record:
 
     def __init__(
         self,
-        log: AuditLog,
+        log: Backend,
         seams: Seams,
         verdict: Verdict,
         request: Request,

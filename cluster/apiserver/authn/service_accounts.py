@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ USER_PREFIX = "system:serviceaccount:"
 ALL_GROUP = "system:serviceaccounts"
 PRIVATE = "kubernetes.io"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 LEGACY_TYPE = "kubernetes.io/service-account-token"
 LEEWAY_S = 60.0
 """How long a token outlives the deletion timestamp of its pod, as upstream has it."""
@@ -102,7 +103,15 @@ def _uuid(data: bytes) -> str:
 class ServiceAccountTokens:
     """Signatures are remembered, what tokens are bound to is looked up each time."""
 
-    def __init__(self, issuer: Issuer, lookup: Lookup, seams: Seams) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        lookup: Lookup,
+        seams: Seams,
+        used: Callable[[Claims], None] = lambda _: None,
+    ) -> None:
+        """`used` is told the secret whose token is used."""
+        self._used = used
         self._issuer, self._lookup, self._clock = issuer, lookup, seams.clock
         self._verified: dict[str, Claims] = {}
 
@@ -192,7 +201,10 @@ class ServiceAccountTokens:
         held = base64.b64decode((secret.get("data") or {}).get("token") or "")
         if secret.get("type") != LEGACY_TYPE or not hmac.compare_digest(held, token.encode()):
             raise InvalidToken("the token is not that of its secret any more")
+        if (secret["metadata"].get("labels") or {}).get(INVALID_SINCE):
+            raise InvalidToken(f"the token in secret {namespace}/{secret_name} is invalid")
         await self._alive("v1/serviceaccounts", namespace, {"name": name, "uid": uid})
+        self._used(secret)
         return Identified(User(username(namespace, name), groups(namespace), uid), suited)
 
 
