@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.controllers import endpoint_addresses as addresses
+from cluster.controllers import endpoint_slices as slices
 from cluster.controllers import pods
+from cluster.controllers.endpoint_slices import MANAGED_BY, SERVICE_NAME, SLICES
 from cluster.controllers.framework import Context, Result, Watch
-from cluster.controllers.services import ServiceController, is_ending
+from cluster.controllers.services import ServiceController
 from cluster.machinery import meta
-from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
-SLICES = "endpointslices.discovery.k8s.io"
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
+_keys_of_slice = slices.keys_of_slice(MANAGER)
 MAX_ENDPOINTS = 100
 
 
@@ -43,47 +40,8 @@ class EndpointSliceController(ServiceController):
             new = wanted(service, self.members(service), current)
         else:
             return None
-        for item in new:
-            await self._write(item, current.pop(item["metadata"]["name"], None))
-        for item in current.values():
-            await self._delete(item)
+        await slices.replace(self.client, new, current.values())
         return None
-
-    async def _write(self, new: Object, current: Object | None) -> None:
-        if current is None:
-            try:
-                await self.client.create(SLICES, new)
-            except ApiError as error:
-                if not is_ending(error):
-                    raise
-            return
-        labels = current["metadata"].get("labels")
-        same = labels == new["metadata"]["labels"] and _content(current) == _content(new)
-        if not same:
-            changed = copy.deepcopy(current) | _content(new)
-            changed["metadata"]["labels"] = new["metadata"]["labels"]
-            await self.client.update(SLICES, changed)
-
-    async def _delete(self, item: Object) -> None:
-        metadata = item["metadata"]
-        try:
-            await self.client.delete(
-                SLICES, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
-
-
-def _keys_of_slice(item: Object) -> Iterable[str]:
-    labels = item["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY) != MANAGER or SERVICE_NAME not in labels:
-        return []
-    return [f"{meta.namespace(item)}/{labels[SERVICE_NAME]}"]
-
-
-def _content(item: Object) -> Object:
-    return {"endpoints": item.get("endpoints") or [], "ports": item.get("ports") or []}
 
 
 def wanted(
@@ -121,10 +79,7 @@ def _chunks(
 
 
 def _name(service: Object, ports: addresses.PortSet, position: int) -> str:
-    text = f"{service['metadata']['uid']} {ports} {position}"
-    digest = hashlib.sha256(text.encode()).digest()
-    suffix = "".join("bcdfghjklmnpqrstvwxz2456789"[byte % 27] for byte in digest[:5])
-    return f"{service['metadata']['name'][:240]}-{suffix}"
+    return slices.name(service, f"{ports} {position}")
 
 
 def _slice(

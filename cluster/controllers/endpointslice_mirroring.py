@@ -6,21 +6,19 @@ addresses of each subset, as upstream.
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from cluster.controllers.endpointslice import MANAGED_BY, SERVICE_NAME, SLICES
+from cluster.controllers import endpoint_slices as slices
+from cluster.controllers.endpoint_slices import MANAGED_BY, SERVICE_NAME, SLICES
 from cluster.controllers.framework import Context, Controller, Result, Watch
-from cluster.controllers.services import is_ending
 from cluster.machinery import meta
-from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
+_keys_of_slice = slices.keys_of_slice(MANAGER)
 SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
 MAX_PER_SUBSET = 1000
@@ -44,46 +42,8 @@ class EndpointSliceMirroring(Controller):
     async def reconcile(self, key: str) -> Result | None:
         endpoints, service = self._endpoints.get(key), self._services.get(key)
         wanted = [] if endpoints is None or service is None else mirrored(endpoints, service)
-        current = {s["metadata"]["name"]: s for s in self._slices.by_index("mirrored", key)}
-        for item in wanted:
-            await self._write(item, current.pop(item["metadata"]["name"], None))
-        for item in current.values():
-            await self._delete(item)
+        await slices.replace(self.client, wanted, self._slices.by_index("mirrored", key))
         return None
-
-    async def _write(self, new: Object, current: Object | None) -> None:
-        if current is None:
-            try:
-                await self.client.create(SLICES, new)
-            except ApiError as error:
-                if not is_ending(error):
-                    raise
-        elif _content(current) != _content(new):
-            changed = copy.deepcopy(current) | {k: new[k] for k in ("endpoints", "ports")}
-            changed["metadata"]["labels"] = new["metadata"]["labels"]
-            await self.client.update(SLICES, changed)
-
-    async def _delete(self, item: Object) -> None:
-        metadata = item["metadata"]
-        try:
-            await self.client.delete(
-                SLICES, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
-
-
-def _keys_of_slice(item: Object) -> Iterable[str]:
-    labels = item["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY) != MANAGER or SERVICE_NAME not in labels:
-        return []
-    return [f"{meta.namespace(item)}/{labels[SERVICE_NAME]}"]
-
-
-def _content(item: Object) -> Object:
-    labels = item["metadata"].get("labels")
-    return {"labels": labels, **{k: item.get(k) or [] for k in ("endpoints", "ports")}}
 
 
 def mirrored(endpoints: Object, service: Object) -> list[Object]:
@@ -126,16 +86,14 @@ def _endpoint(address: Object, ready: bool) -> Object:
 
 def _slice(endpoints: Object, ports: list[Object], family: str, found: list[Object]) -> Object:
     metadata = endpoints["metadata"]
-    text = f"{metadata['uid']} {family} {sorted(map(repr, map(_port, ports)))}"
-    digest = hashlib.sha256(text.encode()).digest()
-    suffix = "".join("bcdfghjklmnpqrstvwxz2456789"[byte % 27] for byte in digest[:5])
+    text = f"{family} {sorted(map(repr, map(_port, ports)))}"
     labels = {**(metadata.get("labels") or {})}
     labels |= {SERVICE_NAME: metadata["name"], MANAGED_BY: MANAGER}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": f"{metadata['name'][:240]}-{suffix}",
+            "name": slices.name(endpoints, text),
             "generateName": f"{metadata['name']}-",
             "namespace": metadata["namespace"],
             "labels": labels,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from cluster.machinery import jsonpath, meta
 from cluster.machinery.customresources import definition, names
 from cluster.machinery.structural import default_values as defaults
 from cluster.machinery.structural import parse, rule_schemas, rules
-from cluster.machinery.validation import formats
+from cluster.machinery.validation import formats, webhook_clients
 from cluster.machinery.validation.field import IMMUTABLE, Errors
 
 Object = dict[str, Any]
@@ -123,51 +122,8 @@ def _conversion(spec: Object, errors: Errors) -> None:
         text = "required when strategy is set to Webhook"
         errors.required(f"{path}.webhook.clientConfig", text)
     else:
-        _client(client, f"{path}.webhook.clientConfig", errors)
+        webhook_clients.validate(client, f"{path}.webhook.clientConfig", errors)
     _review_versions(webhook.get("conversionReviewVersions") or [], f"{path}.webhook", errors)
-
-
-def _client(client: Object, path: str, errors: Errors) -> None:
-    url, service = client.get("url"), client.get("service")
-    if (url is None) == (service is None):
-        errors.required(path, "exactly one of url or service is required")
-    elif url is not None:
-        _url(url, f"{path}.url", errors)
-    else:
-        _service(service or {}, f"{path}.service", errors)
-
-
-def _url(url: str, path: str, errors: Errors) -> None:
-    form = "; desired format: https://host[/path]"
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        errors.required(path, f"url must be a valid URL: {error}{form}")
-        return
-    if parts.scheme != "https":
-        errors.invalid(path, parts.scheme, f"'https' is the only allowed URL scheme{form}")
-    if not parts.hostname:
-        errors.invalid(path, parts.netloc, f"host must be specified{form}")
-    if parts.username is not None:
-        errors.invalid(path, url, "user information is not permitted in the URL")
-    if parts.fragment:
-        errors.invalid(path, parts.fragment, "fragments are not permitted in the URL")
-    if parts.query:
-        errors.invalid(path, parts.query, "query parameters are not permitted in the URL")
-
-
-def _service(service: Object, path: str, errors: Errors) -> None:
-    for name in ("name", "namespace"):
-        if not service.get(name):
-            errors.required(f"{path}.{name}", f"service {name} is required")
-    port = service.get("port", 443)
-    if not 1 <= port <= 65535:
-        text = "port is not valid: must be between 1 and 65535, inclusive"
-        errors.invalid(f"{path}.port", port, text)
-    where = service.get("path")
-    if where and (not where.startswith("/") or "//" in where):
-        errors.invalid(f"{path}.path", where, "must start with a '/'" if where[0] != "/"
-                       else "segment must not be empty")  # fmt: skip
 
 
 def _review_versions(versions: list[str], path: str, errors: Errors) -> None:

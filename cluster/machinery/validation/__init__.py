@@ -11,6 +11,7 @@ every pod and node has one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cluster.machinery.status import Cause
 from cluster.machinery.validation import (
@@ -48,99 +49,109 @@ _STORAGE, _NETWORKING = "storage.k8s.io/v1", "networking.k8s.io/v1"
 _RBAC, _DEVICES = "rbac.authorization.k8s.io/v1", "resource.k8s.io/v1"
 _ADMISSION, _FLOW = "admissionregistration.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1"
 
-_CREATE: dict[tuple[str, str], Create] = {
-    ("v1", "Pod"): pods.validate,
-    ("v1", "Service"): services.validate,
-    ("v1", "ConfigMap"): configmaps.validate,
-    ("v1", "Secret"): secrets.validate,
-    ("v1", "Node"): nodes.validate,
-    ("v1", "Endpoints"): endpoints.validate,
-    ("v1", "Event"): events.validate,
-    ("events.k8s.io/v1", "Event"): events.validate,
-    ("v1", "ReplicationController"): workloads.validate_replication_controller,
-    ("discovery.k8s.io/v1", "EndpointSlice"): endpoints.validate_slice,
-    ("coordination.k8s.io/v1", "Lease"): leases.validate,
-    ("apps/v1", "Deployment"): workloads.validate_deployment,
-    ("apps/v1", "ReplicaSet"): workloads.validate_replica_set,
-    ("apps/v1", "StatefulSet"): workloads.validate_stateful_set,
-    ("apps/v1", "DaemonSet"): workloads.validate_daemon_set,
-    ("batch/v1", "Job"): batch.validate_job,
-    ("batch/v1", "CronJob"): batch.validate_cron_job,
-    ("v1", "PodTemplate"): templates.validate_pod_template,
-    ("v1", "PersistentVolume"): storage.validate_volume,
-    ("v1", "PersistentVolumeClaim"): storage.validate_claim,
-    (_STORAGE, "StorageClass"): storage.validate_class,
-    (_STORAGE, "CSIDriver"): storage.validate_driver,
-    (_STORAGE, "CSINode"): storage.validate_csi_node,
-    (_STORAGE, "CSIStorageCapacity"): storage.validate_capacity,
-    (_STORAGE, "VolumeAttachment"): storage.validate_attachment,
-    (_STORAGE, "VolumeAttributesClass"): storage.validate_attributes_class,
-    ("policy/v1", "PodDisruptionBudget"): policy.validate_budget,
-    ("v1", "LimitRange"): policy.validate_limit_range,
-    ("v1", "ResourceQuota"): policy.validate_quota,
-    ("scheduling.k8s.io/v1", "PriorityClass"): policy.validate_priority_class,
-    ("node.k8s.io/v1", "RuntimeClass"): policy.validate_runtime_class,
-    ("autoscaling/v1", "HorizontalPodAutoscaler"): autoscaling.validate,
-    ("autoscaling/v2", "HorizontalPodAutoscaler"): autoscaling.validate,
-    (_NETWORKING, "Ingress"): networking.validate_ingress,
-    (_NETWORKING, "IngressClass"): networking.validate_ingress_class,
-    (_NETWORKING, "NetworkPolicy"): networking.validate_network_policy,
-    (_NETWORKING, "IPAddress"): networking.validate_ip_address,
-    (_NETWORKING, "ServiceCIDR"): networking.validate_service_cidr,
-    (_RBAC, "Role"): rbac.validate_role,
-    (_RBAC, "ClusterRole"): rbac.validate_cluster_role,
-    (_RBAC, "RoleBinding"): rbac.validate_role_binding,
-    (_RBAC, "ClusterRoleBinding"): rbac.validate_cluster_role_binding,
-    (_ADMISSION, "MutatingWebhookConfiguration"): registration.validate_webhooks,
-    (_ADMISSION, "ValidatingWebhookConfiguration"): registration.validate_webhooks,
-    (_ADMISSION, "ValidatingAdmissionPolicy"): registration.validate_admission_policy,
-    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): (
+
+@dataclass(frozen=True)
+class Rules:
+    """Of a kind: on every object, on an update besides, and instead on a new one."""
+
+    always: Create | None = None
+    update: Update | None = None
+    new: Create | None = None
+
+
+NONE = Rules()
+_RULES: dict[tuple[str, str], Rules] = {
+    ("v1", "Pod"): Rules(pods.validate),
+    ("v1", "Service"): Rules(services.validate, services.validate_update),
+    ("v1", "ConfigMap"): Rules(configmaps.validate, configmaps.validate_update),
+    ("v1", "Secret"): Rules(secrets.validate, secrets.validate_update),
+    ("v1", "Node"): Rules(nodes.validate, nodes.validate_update),
+    ("v1", "Endpoints"): Rules(endpoints.validate),
+    ("v1", "Event"): Rules(events.validate),
+    ("events.k8s.io/v1", "Event"): Rules(events.validate),
+    ("v1", "ReplicationController"): Rules(workloads.validate_replication_controller),
+    ("discovery.k8s.io/v1", "EndpointSlice"): Rules(
+        endpoints.validate_slice, endpoints.validate_slice_update
+    ),
+    ("coordination.k8s.io/v1", "Lease"): Rules(leases.validate),
+    ("apps/v1", "Deployment"): Rules(
+        workloads.validate_deployment, workloads.validate_selector_update
+    ),
+    ("apps/v1", "ReplicaSet"): Rules(
+        workloads.validate_replica_set, workloads.validate_selector_update
+    ),
+    ("apps/v1", "StatefulSet"): Rules(
+        workloads.validate_stateful_set, workloads.validate_stateful_set_update
+    ),
+    ("apps/v1", "DaemonSet"): Rules(
+        workloads.validate_daemon_set, workloads.validate_selector_update
+    ),
+    ("batch/v1", "Job"): Rules(batch.validate_job, batch.validate_job_update),
+    ("batch/v1", "CronJob"): Rules(batch.validate_cron_job),
+    ("v1", "PodTemplate"): Rules(templates.validate_pod_template),
+    ("v1", "PersistentVolume"): Rules(storage.validate_volume, storage.validate_volume_update),
+    ("v1", "PersistentVolumeClaim"): Rules(storage.validate_claim, storage.validate_claim_update),
+    (_STORAGE, "StorageClass"): Rules(storage.validate_class, storage.validate_class_update),
+    (_STORAGE, "CSIDriver"): Rules(storage.validate_driver, storage.validate_driver_update),
+    (_STORAGE, "CSINode"): Rules(storage.validate_csi_node),
+    (_STORAGE, "CSIStorageCapacity"): Rules(
+        storage.validate_capacity, storage.validate_capacity_update
+    ),
+    (_STORAGE, "VolumeAttachment"): Rules(
+        storage.validate_attachment, storage.validate_attachment_update
+    ),
+    (_STORAGE, "VolumeAttributesClass"): Rules(
+        storage.validate_attributes_class, storage.validate_attributes_class_update
+    ),
+    ("policy/v1", "PodDisruptionBudget"): Rules(policy.validate_budget),
+    ("v1", "LimitRange"): Rules(policy.validate_limit_range),
+    ("v1", "ResourceQuota"): Rules(policy.validate_quota, policy.validate_quota_update),
+    ("scheduling.k8s.io/v1", "PriorityClass"): Rules(
+        policy.validate_priority_class, policy.validate_priority_class_update
+    ),
+    ("node.k8s.io/v1", "RuntimeClass"): Rules(
+        policy.validate_runtime_class, policy.validate_runtime_class_update
+    ),
+    ("autoscaling/v1", "HorizontalPodAutoscaler"): Rules(autoscaling.validate),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): Rules(autoscaling.validate),
+    (_NETWORKING, "Ingress"): Rules(
+        networking.validate_ingress, new=networking.validate_new_ingress
+    ),
+    (_NETWORKING, "IngressClass"): Rules(
+        networking.validate_ingress_class, networking.validate_ingress_class_update
+    ),
+    (_NETWORKING, "NetworkPolicy"): Rules(networking.validate_network_policy),
+    (_NETWORKING, "IPAddress"): Rules(
+        networking.validate_ip_address, networking.validate_ip_address_update
+    ),
+    (_NETWORKING, "ServiceCIDR"): Rules(
+        networking.validate_service_cidr, networking.validate_service_cidr_update
+    ),
+    (_RBAC, "Role"): Rules(rbac.validate_role),
+    (_RBAC, "ClusterRole"): Rules(rbac.validate_cluster_role),
+    (_RBAC, "RoleBinding"): Rules(rbac.validate_role_binding, rbac.validate_binding_update),
+    (_RBAC, "ClusterRoleBinding"): Rules(
+        rbac.validate_cluster_role_binding, rbac.validate_binding_update
+    ),
+    (_ADMISSION, "MutatingWebhookConfiguration"): Rules(registration.validate_webhooks),
+    (_ADMISSION, "ValidatingWebhookConfiguration"): Rules(registration.validate_webhooks),
+    (_ADMISSION, "ValidatingAdmissionPolicy"): Rules(registration.validate_admission_policy),
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): Rules(
         registration.validate_admission_policy_binding
     ),
-    ("apiregistration.k8s.io/v1", "APIService"): apiservices.validate,
-    (_FLOW, "FlowSchema"): registration.validate_flow_schema,
-    (_FLOW, "PriorityLevelConfiguration"): registration.validate_priority_level,
-    ("certificates.k8s.io/v1", "CertificateSigningRequest"): certificates.validate,
-    (_DEVICES, "DeviceClass"): devices.validate_class,
-    (_DEVICES, "ResourceClaim"): devices.validate_claim,
-    (_DEVICES, "ResourceClaimTemplate"): devices.validate_claim_template,
-    (_DEVICES, "ResourceSlice"): devices.validate_slice,
-}
-_NEW: dict[tuple[str, str], Create] = {
-    (_NETWORKING, "Ingress"): networking.validate_new_ingress,
-}
-"""Where a new object is held to more than a changed one."""
-_UPDATE: dict[tuple[str, str], Update] = {
-    ("v1", "Service"): services.validate_update,
-    ("v1", "ConfigMap"): configmaps.validate_update,
-    ("v1", "Secret"): secrets.validate_update,
-    ("v1", "Node"): nodes.validate_update,
-    ("v1", "Namespace"): namespaces.validate_update,
-    ("discovery.k8s.io/v1", "EndpointSlice"): endpoints.validate_slice_update,
-    ("apps/v1", "Deployment"): workloads.validate_selector_update,
-    ("apps/v1", "ReplicaSet"): workloads.validate_selector_update,
-    ("apps/v1", "DaemonSet"): workloads.validate_selector_update,
-    ("apps/v1", "StatefulSet"): workloads.validate_stateful_set_update,
-    ("batch/v1", "Job"): batch.validate_job_update,
-    ("v1", "PersistentVolume"): storage.validate_volume_update,
-    ("v1", "PersistentVolumeClaim"): storage.validate_claim_update,
-    (_STORAGE, "StorageClass"): storage.validate_class_update,
-    (_STORAGE, "CSIDriver"): storage.validate_driver_update,
-    (_STORAGE, "CSIStorageCapacity"): storage.validate_capacity_update,
-    (_STORAGE, "VolumeAttachment"): storage.validate_attachment_update,
-    (_STORAGE, "VolumeAttributesClass"): storage.validate_attributes_class_update,
-    ("v1", "ResourceQuota"): policy.validate_quota_update,
-    ("scheduling.k8s.io/v1", "PriorityClass"): policy.validate_priority_class_update,
-    ("node.k8s.io/v1", "RuntimeClass"): policy.validate_runtime_class_update,
-    (_NETWORKING, "IngressClass"): networking.validate_ingress_class_update,
-    (_NETWORKING, "IPAddress"): networking.validate_ip_address_update,
-    (_NETWORKING, "ServiceCIDR"): networking.validate_service_cidr_update,
-    (_RBAC, "RoleBinding"): rbac.validate_binding_update,
-    (_RBAC, "ClusterRoleBinding"): rbac.validate_binding_update,
-    ("certificates.k8s.io/v1", "CertificateSigningRequest"): certificates.validate_update,
-    (_DEVICES, "ResourceClaim"): devices.validate_fixed_spec,
-    (_DEVICES, "ResourceClaimTemplate"): devices.validate_fixed_spec,
-    (_DEVICES, "ResourceSlice"): devices.validate_slice_update,
+    ("apiregistration.k8s.io/v1", "APIService"): Rules(apiservices.validate),
+    (_FLOW, "FlowSchema"): Rules(registration.validate_flow_schema),
+    (_FLOW, "PriorityLevelConfiguration"): Rules(registration.validate_priority_level),
+    ("certificates.k8s.io/v1", "CertificateSigningRequest"): Rules(
+        certificates.validate, certificates.validate_update
+    ),
+    (_DEVICES, "DeviceClass"): Rules(devices.validate_class),
+    (_DEVICES, "ResourceClaim"): Rules(devices.validate_claim, devices.validate_fixed_spec),
+    (_DEVICES, "ResourceClaimTemplate"): Rules(
+        devices.validate_claim_template, devices.validate_fixed_spec
+    ),
+    (_DEVICES, "ResourceSlice"): Rules(devices.validate_slice, devices.validate_slice_update),
+    ("v1", "Namespace"): Rules(update=namespaces.validate_update),
 }
 
 
@@ -152,7 +163,8 @@ def validate_create(obj: Object) -> list[Cause]:
     """Every reason why the object may not be created; none: it may."""
     errors = Errors()
     metadata.validate(obj, errors)
-    rule = _NEW.get(_kind(obj)) or _CREATE.get(_kind(obj))
+    rules = _RULES.get(_kind(obj), NONE)
+    rule = rules.new or rules.always
     if rule is not None:
         rule(obj, errors)
     return errors
@@ -171,8 +183,9 @@ def validate_update(new: Object, old: Object, *, subresource: str = "") -> list[
     if kind == ("v1", "Pod"):
         pods.validate_update(new, old, errors, subresource)
         return errors
-    if kind in _CREATE:
-        _CREATE[kind](new, errors)
-    if kind in _UPDATE:
-        _UPDATE[kind](new, old, errors)
+    rules = _RULES.get(kind, NONE)
+    if rules.always is not None:
+        rules.always(new, errors)
+    if rules.update is not None:
+        rules.update(new, old, errors)
     return errors

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from cluster.machinery.validation import formats, selectors
+from cluster.machinery.validation import formats, selectors, webhook_clients
 from cluster.machinery.validation.field import Errors, Object
 
 MAX_TIMEOUT_S = 30
@@ -72,7 +70,7 @@ def _webhook(webhook: Object, path: str, errors: Errors) -> None:
         text = "the timeout value must be between 1 and 30 seconds"
         errors.invalid(f"{path}.timeoutSeconds", timeout_s, text)
     _selectors(webhook, path, errors)
-    _client(webhook.get("clientConfig") or {}, f"{path}.clientConfig", errors)
+    webhook_clients.validate(webhook.get("clientConfig") or {}, f"{path}.clientConfig", errors)
 
 
 def _selectors(holder: Object, path: str, errors: Errors) -> None:
@@ -95,47 +93,6 @@ def _rule(rule: Object, path: str, errors: Errors) -> None:
             errors.not_supported(f"{path}.operations[{at}]", operation, _OPERATIONS)
     if rule.get("scope") not in (None, *_SCOPES):
         errors.not_supported(f"{path}.scope", rule["scope"], _SCOPES)
-
-
-def _client(config: Object, path: str, errors: Errors) -> None:
-    url, service = config.get("url"), config.get("service")
-    if (url is None) == (service is None):
-        errors.required(path, "exactly one of url or service is required")
-    elif url is not None:
-        _url(url, f"{path}.url", errors)
-    elif service is not None:
-        validate_service_reference(service, f"{path}.service", errors)
-
-
-def _url(url: str, path: str, errors: Errors) -> None:
-    form = "; desired format: https://host[/path]"
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        errors.required(path, f"url must be a valid URL: {error}{form}")
-        return
-    if parts.scheme != "https":
-        errors.invalid(path, parts.scheme, f"'https' is the only allowed URL scheme{form}")
-    if not parts.hostname:
-        errors.invalid(path, "", f"host must be specified{form}")
-    if parts.username is not None:
-        errors.invalid(path, parts.username, f"user information is not permitted in the URL{form}")
-    if parts.query:
-        errors.invalid(path, parts.query, f"query parameters are not permitted in the URL{form}")
-    if parts.fragment:
-        errors.invalid(path, parts.fragment, f"fragments are not permitted in the URL{form}")
-
-
-def validate_service_reference(service: Object, path: str, errors: Errors) -> None:
-    """Where a Service is called."""
-    if not service.get("name"):
-        errors.required(f"{path}.name", "service name is required")
-    if not service.get("namespace"):
-        errors.required(f"{path}.namespace", "service namespace is required")
-    port = service.get("port")
-    if port is not None and formats.port_number(port):
-        text = "port is not valid: must be between 1 and 65535, inclusive"
-        errors.invalid(f"{path}.port", port, text)
 
 
 def _match(match: Object, path: str, errors: Errors) -> None:
