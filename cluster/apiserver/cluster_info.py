@@ -44,7 +44,7 @@ async def _changed(old: dict[str, Any], wanted: str) -> dict[str, Any]:
 
 def kubeconfig(url: str, ca: bytes) -> str:
     cluster = {"certificate-authority-data": base64.b64encode(ca).decode(), "server": url}
-    document = {
+    document: dict[str, Any] = {
         "apiVersion": "v1",
         "clusters": [{"cluster": cluster, "name": ""}],
         "contexts": None,
