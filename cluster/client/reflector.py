@@ -10,7 +10,7 @@ from typing import Any, cast
 from cluster.client.backoff import Backoff
 from cluster.client.errors import ClientError
 from cluster.client.rest import Client, Object
-from cluster.client.timeouts import timeout
+from cluster.client.timeouts import IdleTimeout
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError
 
@@ -105,13 +105,12 @@ class Reflector:
                 **self._selectors,
             ),
         )
-        async with contextlib.aclosing(events):
-            while True:
-                try:
-                    async with timeout(self._client.seams.clock, self.idle_s):
-                        kind, obj = await anext(events)
-                except StopAsyncIteration:
-                    return
+        async with (
+            contextlib.aclosing(events),
+            IdleTimeout(self._client.seams.clock, self.idle_s) as idle,
+        ):
+            async for kind, obj in events:
+                idle.touch()
                 self._take(kind, obj)
 
     def _take(self, kind: str, obj: Object) -> None:
