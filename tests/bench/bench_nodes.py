@@ -96,10 +96,13 @@ def main() -> None:
     parser.add_argument("--fleets", type=int, default=1)
     parser.add_argument("--idle", type=float, default=10.0)
     parser.add_argument("--members", default="3", choices=["1", "3", "5"])
+    parser.add_argument("--ray-address", default="")
     parser.add_argument("--scheduled", action="store_true")
     arguments = parser.parse_args()
     collector.calm()
     options = ["--nodes", "0", "--fleets", str(arguments.fleets), "--members", arguments.members]
+    if arguments.ray_address:
+        options += ["--ray-address", arguments.ray_address]
     tell_shape(**vars(arguments))
     nodes = [int(count) for count in arguments.nodes.split(",")]
     with whole(*options) as cluster:

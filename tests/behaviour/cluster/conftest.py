@@ -18,7 +18,7 @@ from cluster_commands import Cluster, eventually, fetch
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """3 store members, an API server, 2 schedulers, 2 controller managers, 3 nodes, on Ray."""
+    """3 store members, an API server, 2 schedulers and managers, 3 nodes, a fleet, on Ray."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not on PATH: scripts/test installs it")
     home = tempfile.mkdtemp(prefix="rk-")  # short: it holds a Unix socket
@@ -27,6 +27,8 @@ def cluster() -> Iterator[Cluster]:
     started = running.raykube(
         "up",
         "--etcd",
+        "--fleets",
+        "1",
         "--kubeconfig",
         running.kubeconfig,
         "--wait",
