@@ -39,9 +39,9 @@ class IdleTimeout:
         self._timer = self._clock.call_later(self._idle_s, self._look)
         return self
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(self, *error: Any) -> None:
         self._timer.cancel()
-        return await self._scope.__aexit__(*error)
+        await self._scope.__aexit__(*error)
 
     def _look(self) -> None:
         left_s = self._touched_s + self._idle_s - self._clock.now()

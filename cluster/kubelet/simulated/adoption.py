@@ -38,7 +38,7 @@ def is_told(pod: Object, status: Object) -> bool:
     told = {condition["type"]: condition for condition in known.get("conditions") or ()}
     return plain and all(
         _plain(told.get(condition["type"])) == _plain(condition)
-        for condition in status["conditions"]
+        for condition in status.get("conditions") or ()
     )
 
 

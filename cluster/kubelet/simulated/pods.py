@@ -29,7 +29,8 @@ CONCURRENT = 24
 
 @dataclass
 class Record:
-    """One pod. `told`: the status that the API was given last; `refusal`: why it may not run."""
+    """One pod. `refusal`: why it may not run; `told`: the status that the API was given last, and
+    `version` the pod's resource version since then."""
 
     uid: str
     node: str
@@ -37,6 +38,7 @@ class Record:
     behaviour: Behaviour = field(default_factory=Behaviour)
     refusal: tuple[str, str] | None = None
     told: Object | None = None
+    version: int = 0
     deleted: bool = False
 
 
@@ -142,8 +144,9 @@ class Pods:
 
     def _pod_changed(self, kind: str, old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
-        if _node_of(pod) in self._accounts:
-            self._workers.add(meta.key(pod))
+        key = meta.key(pod)
+        if _node_of(pod) in self._accounts or key in self._records:
+            self._workers.add(key)
 
     async def _reconcile(self, key: str) -> float | None:
         pod, record = self.informer.get(key), self._records.get(key)
@@ -222,11 +225,14 @@ class Pods:
         record.deleted = True
 
     async def _tell(self, pod: Object, record: Record, status: Object) -> None:
-        if status == record.told or (record.told is None and adoption.is_told(pod, status)):
-            return
         metadata = pod["metadata"]
+        if status == record.told and int(metadata["resourceVersion"]) < record.version:
+            return
+        if adoption.is_told(pod, status):  # else somebody has changed it, or it is new
+            record.told = status
+            return
         try:
-            await self._client.patch(
+            patched = await self._client.patch(
                 "pods",
                 metadata["name"],
                 {"metadata": {"uid": record.uid}, "status": status},
@@ -237,6 +243,8 @@ class Pods:
         except ApiError as error:
             if error.code != 404 and not (error.code == 409 and await self._is_gone(pod)):
                 raise
+        else:
+            record.version = int(patched["metadata"]["resourceVersion"])
         record.told = status
 
     async def _is_gone(self, pod: Object) -> bool:

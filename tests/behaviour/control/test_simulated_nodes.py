@@ -159,12 +159,13 @@ def test_a_node_without_power_is_silent_and_comes_back(control_plane, make):
         await plane.manager(controllers=["node-lifecycle", "taint-eviction"], node_grace_s=1.5)
         await plane.fleet(lease_s=2.0)
         await plane.nodes(2)
-        await plane.client.create("pods", bound(make, "p", "sim-0"))
+        for name in ("p", "q"):
+            await plane.client.create("pods", bound(make, name, "sim-0"))
 
-        async def is_ready():
-            return ready(await plane.items("pods"))
+        async def are_ready():
+            return len(ready(await plane.items("pods"))) == 2
 
-        await plane.until(is_ready)
+        await plane.until(are_ready)
         off = {"metadata": {"annotations": {ANNOTATION: "{power: off}"}}}
         await plane.client.patch("nodes", "sim-0", off)
 
@@ -178,6 +179,11 @@ def test_a_node_without_power_is_silent_and_comes_back(control_plane, make):
             return check
 
         await plane.until(of("Unknown"))
+
+        async def none_ready():
+            return not ready(await plane.items("pods"))
+
+        await plane.until(none_ready)
         await plane.client.delete("pods", "p", "default")
         await asyncio.sleep(0.3)
         assert (await plane.items("pods"))[0]["metadata"]["deletionTimestamp"]
@@ -185,10 +191,11 @@ def test_a_node_without_power_is_silent_and_comes_back(control_plane, make):
         await plane.client.patch("nodes", "sim-0", on)
         await plane.until(of("True"))
 
-        async def gone():
-            return not await plane.items("pods")
+        async def as_before():
+            left = ready(await plane.items("pods"))
+            return [pod["metadata"]["name"] for pod in left] == ["q"]
 
-        await plane.until(gone)
+        await plane.until(as_before)
 
     control_plane(body)
 
