@@ -21,6 +21,8 @@ from cluster.metrics.samples import Samples, measured
 log = logging.getLogger(__name__)
 
 PATH = "/metrics/resource"
+PATH_ANNOTATION = "metrics.k8s.io/resource-metrics-path"
+"""Of a Node, as upstream's metrics-server reads it: another path. "" says that it tells nothing."""
 KUBELET_PORT = 10250
 AT_ONCE = 32
 TIMEOUT_S = 10.0
@@ -35,6 +37,7 @@ class _Node:
     """A kubelet to ask. `again_s`: not before this time, after `failures` in a row."""
 
     address: tuple[str, int]
+    path: str = PATH
     failures: int = 0
     again_s: float = 0.0
 
@@ -90,11 +93,12 @@ class Scraper:
 
     def _put(self, obj: meta.Object) -> None:
         address, name = _address(obj), meta.name(obj)
+        path = (obj["metadata"].get("annotations") or {}).get(PATH_ANNOTATION, PATH)
         known = self._nodes.get(name)
-        if address is None:
+        if address is None or not path:
             self._nodes.pop(name, None)
-        elif known is None or known.address != address:
-            self._nodes[name] = _Node(address)
+        elif known is None or (known.address, known.path) != (address, path):
+            self._nodes[name] = _Node(address, path)
             self._new.set()
 
     # -- asking --------------------------------------------------------------------------------
@@ -144,11 +148,11 @@ class Scraper:
         host, port = node.address
         transport = Transport((f"https://{host}:{port}",), self._seams, self._tls)
         try:
-            answer = await transport.request(Request("GET", PATH, {}), TIMEOUT_S)
+            answer = await transport.request(Request("GET", node.path, {}), TIMEOUT_S)
         finally:
             await transport.close()
         if answer.status != 200 or len(answer.body) > MAX_BYTES:
-            raise _NoMetricsError(f"{answer.status} and {len(answer.body)} bytes at {PATH}")
+            raise _NoMetricsError(f"{answer.status} and {len(answer.body)} bytes at {node.path}")
         return answer.body.decode("utf-8", "replace")
 
 

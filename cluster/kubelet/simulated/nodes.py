@@ -17,6 +17,8 @@ from cluster.machinery import meta
 Object = dict[str, Any]
 
 FLEET = "raykube.dev/fleet"
+METRICS_PATH = "metrics.k8s.io/resource-metrics-path"
+"""Where a metrics server finds a node's usage: nowhere, or it would dial thousands for nothing."""
 TAINT = {"key": "raykube.dev/simulated", "effect": "NoSchedule"}
 ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
 CAPACITY = {"cpu": "4", "memory": "32Gi", "pods": "110"}
@@ -88,8 +90,7 @@ def _node(name: str, model: Model, fleet: str, zone: str, pod_cidr: str) -> Obje
     node["status"] = {"capacity": capacity, "allocatable": capacity}
     if model.tainted:
         node["spec"]["taints"] = [TAINT]
-    if model.annotations:
-        node["metadata"]["annotations"] = dict(model.annotations)
+    node["metadata"]["annotations"] = {METRICS_PATH: "", **dict(model.annotations)}
     return node
 
 
