@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from cluster.machinery import meta
 
 _BLOCK_SIZE_BYTES = 64 * 1024
 _POLL_S = 0.05
+_GENERATIONS_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,11 @@ class LogOptions:
     stream: str = ""
 
 
-def text_of(entry: bytes, options: LogOptions) -> bytes:
-    """What a reader sees of one log entry; nothing if it is too old or malformed."""
+def text_of(entry: bytes, options: LogOptions, *, starts_line: bool = True) -> bytes:
+    """What a reader sees of one log entry; nothing if it is too old or malformed.
+
+    A long line is in several entries: only the first one shows its time.
+    """
     parts = entry.rstrip(b"\n").split(b" ", 3)
     if len(parts) != 4:
         return b""
@@ -39,7 +43,23 @@ def text_of(entry: bytes, options: LogOptions) -> bytes:
         return b""
     if tag == b"F":
         text += b"\n"
-    return stamp + b" " + text if options.timestamps else text
+    return stamp + b" " + text if options.timestamps and starts_line else text
+
+
+class _Lines:
+    """Remembers, for each stream, whether the next entry begins a line."""
+
+    def __init__(self, options: LogOptions) -> None:
+        self._options = options
+        self._within: set[bytes] = set()
+
+    def text_of(self, entry: bytes) -> bytes:
+        parts = entry.split(b" ", 3)
+        if len(parts) != 4:
+            return b""
+        text = text_of(entry, self._options, starts_line=parts[1] not in self._within)
+        (self._within.discard if parts[2] == b"F" else self._within.add)(parts[1])
+        return text
 
 
 def time_of(stamp: bytes) -> float:
@@ -89,9 +109,9 @@ async def read(
 
     Raises FileNotFoundError if there is no log.
     """
-    left = options.limit_bytes
+    left, shown = options.limit_bytes, _Lines(options)
     async for entries in _entries(path, options, clock, is_running):
-        chunk = b"".join(text_of(entry, options) for entry in entries)
+        chunk = b"".join(shown.text_of(entry) for entry in entries)
         if left is not None:
             chunk = chunk[:left]
             left -= len(chunk)
@@ -111,17 +131,18 @@ async def _entries(
         rest = b""
         while True:
             running = options.follow and is_running()
+            newer = _newer(path, file.fileno()) if options.follow else None
             while data := file.read(_BLOCK_SIZE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
                 yield lines
                 await asyncio.sleep(0)
-            if not running:
-                return
-            if _was_rotated(path, file.fileno()):
+            if newer is not None:
                 file.close()
-                file = _open(path)
-            else:
+                file = newer
+            elif running:
                 await clock.sleep(_POLL_S)
+            else:
+                return
     finally:
         file.close()
 
@@ -130,11 +151,36 @@ def _open(path: str) -> BinaryIO:
     return open(path, "rb")
 
 
-def _was_rotated(path: str, descriptor: int) -> bool:
-    try:
-        return os.stat(path).st_ino != os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False
+def _newer(path: str, descriptor: int) -> BinaryIO | None:
+    """The file that the log went on in after this one; None if this is the one written to.
+
+    It is opened at once: a moment later it may have another name. Nothing is written any more to
+    what has been rotated, so whoever asked first and reads then misses nothing.
+    """
+    own = os.fstat(descriptor).st_ino
+    newer: BinaryIO | None = None
+    gap = False
+    for name in _generations(path):
+        try:
+            file = _open(name)
+        except FileNotFoundError:
+            gap = True
+            continue
+        is_own = os.fstat(file.fileno()).st_ino == own
+        discarded = file if is_own else newer
+        if discarded is not None:
+            discarded.close()
+        if is_own:
+            return None if gap else newer  # a gap: the files are being renamed just now
+        newer = file
+    return newer  # what came between is gone
+
+
+def _generations(path: str) -> Iterator[str]:
+    """The log and what was rotated, from new to old."""
+    yield path
+    for number in range(1, _GENERATIONS_MAX):
+        yield f"{path}.{number}"
 
 
 def last_text(path: str, lines: int, size_bytes_max: int) -> str:

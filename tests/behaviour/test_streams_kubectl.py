@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pty
@@ -378,3 +379,63 @@ def test_debug_adds_a_container_that_sees_the_processes_of_another(streams: Stre
     assert status["containerStatuses"][0]["restartCount"] == 0
     assert streams.cluster.kubectl("logs", name, "-c", "tool") == "hello\nsleep 4321 "
     streams.cluster.kubectl("delete", "pod", name, "--grace-period=1", "--timeout=20s")
+
+
+def test_services_are_forwarded_to_and_a_killed_forward_lets_go(streams: Streams) -> None:
+    cluster = streams.cluster
+    port = {"port": 70, "targetPort": 7000}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "echo"},
+            "spec": {"selector": {"app": "box"}, "ports": [port]},
+        }
+    )
+    with forwarded(streams, "service/echo", "70") as local:
+        assert echoed(local, b"hello") == b"hello"
+        held = socket.create_connection(("127.0.0.1", local), timeout=20)
+    with contextlib.suppress(ConnectionResetError):
+        assert held.recv(1) == b""
+    held.close()
+
+
+def test_logs_are_chosen_by_label_time_tail_and_attempt(cluster: Cluster) -> None:
+    for name in ("talk-a", "talk-b"):
+        one = pod(name, "sh", "-c", f"echo {name} one; echo {name} two; sleep 1000")
+        one["metadata"]["labels"] = {"talks": "yes"}
+        cluster.apply(one)
+    script = "if [ -e /dev/termination-log ]; then date +%s%N; fi; sleep 1; exit 1"
+    cluster.apply(pod("again", "sh", "-c", script))
+    for name in ("talk-a", "talk-b"):
+        cluster.wait(name, "condition=Ready")
+    said = cluster.kubectl("logs", "-l", "talks=yes", "--prefix", "--tail=1")
+    assert sorted(said.splitlines()) == [
+        f"[pod/{name}/main] {name} two" for name in ("talk-a", "talk-b")
+    ]
+    assert cluster.kubectl("logs", "talk-a", "--since=1h", "--limit-bytes=5") == "talk-"
+    future = "2099-01-01T00:00:00Z"
+    assert cluster.kubectl("logs", "talk-a", f"--since-time={future}") == ""
+    stamped = cluster.kubectl("logs", "talk-a", "--timestamps").splitlines()[0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z talk-a one", stamped)
+    eventually(
+        lambda: cluster.get("pod", "again")["status"]["containerStatuses"][0]["restartCount"] > 0
+    )
+    eventually(lambda: cluster.kubectl("logs", "again") != "")
+    now, before = cluster.kubectl("logs", "again"), cluster.kubectl("logs", "again", "-p")
+    assert int(before) < int(now)
+    cluster.kubectl("delete", "pod", "again", "talk-a", "talk-b", "--grace-period=0", "--force")
+
+
+def test_a_copy_of_a_pod_and_a_nodes_root_can_be_debugged(streams: Streams) -> None:
+    name = f"broken-{os.urandom(3).hex()}"
+    streams.cluster.apply(pod(name, "sleep", "1000"))
+    streams.cluster.wait(name, "condition=Ready")
+    copy = f"{name}-copy"
+    copied = ("debug", name, "-i", f"--copy-to={copy}", "--same-node", "--image=any", "-c", "tool")
+    done = streams.run(*copied, "--quiet", "--", "sh", "-c", "read x; echo got $x", stdin=b"hi\n")
+    assert done.stdout == b"got hi\n", done
+    node = ("debug", "node/node-1", "-i", "--image=any", "--quiet", "--profile=general")
+    done = streams.run(*node, "--", "sh", "-c", "read x; ls -d /host/etc", stdin=b"go\n")
+    assert done.stdout == b"/host/etc\n", done
+    streams.cluster.kubectl("delete", "pod", name, copy, "--grace-period=0", "--force")

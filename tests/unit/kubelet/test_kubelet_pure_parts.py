@@ -308,3 +308,39 @@ def test_following_reads_on_over_a_rotation_until_the_container_ends(tmp_path: P
         return got
 
     assert asyncio.run(asyncio.wait_for(test(), 10)) == b"one\ntwo\nthree\n"
+
+
+def test_following_misses_nothing_when_the_log_is_rotated_twice_between_two_looks(
+    tmp_path: Path,
+) -> None:
+    path = log_file(tmp_path, (1, "F", "one"))
+    running = [True]
+
+    async def test() -> bytes:
+        clock = system_seams().clock
+        got = b""
+        async for chunk in logs.read(path, LogOptions(follow=True), clock, lambda: running[0]):
+            got += chunk
+            if got == b"one\n":
+                with open(path, "a") as file:
+                    file.write(STAMP.format(2, "F", "late") + "\n")
+                os.rename(path, path + ".1")
+                log_file(tmp_path, (3, "F", "two"))
+                os.rename(path + ".1", path + ".2")
+                os.rename(path, path + ".1")
+                log_file(tmp_path, (4, "F", "three"))
+                running[0] = False
+        return got
+
+    assert asyncio.run(asyncio.wait_for(test(), 10)) == b"one\nlate\ntwo\nthree\n"
+
+
+def test_a_line_in_parts_shows_its_time_once_and_streams_are_told_apart(tmp_path: Path) -> None:
+    path = log_file(tmp_path, (1, "P", "a"), (2, "F", "b"), (3, "F", "c"))
+    assert read(path, timestamps=True) == (
+        "2026-01-01T00:00:01.500000000Z ab\n2026-01-01T00:00:03.500000000Z c\n"
+    )
+    with open(path, "a") as file:
+        file.write("2026-01-01T00:00:04.0Z stderr F oops\n")
+    assert read(path, stream="stderr") == "oops\n"
+    assert read(path, stream="stdout") == "ab\nc\n"
