@@ -38,6 +38,7 @@ from cluster.apiserver.membership import REFRESH_S, Membership
 from cluster.apiserver.metrics import Metrics
 from cluster.apiserver.openapi import OpenApi
 from cluster.apiserver.webhooks import WebhookClient, WebhookError
+from cluster.machinery import resources
 from cluster.machinery.codec import json_codec
 from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
@@ -173,7 +174,8 @@ class ApiServer:
         statuses = ComponentStatuses(
             lambda: self._store_problem, self._lease, lambda: seams.clock.wall()
         )
-        self._catalogue.ask([*secured.reviews.resources, *statuses.resources])
+        bindings = resources.find("v1/bindings")
+        self._catalogue.ask([*secured.reviews.resources, *statuses.resources, bindings])
         self._files += secured.files
         self._legacy = secured.legacy_tokens
         self._auditor, self._fairness = secured.auditor, secured.fairness

@@ -90,11 +90,14 @@ class GarbageCollector(Controller):
         self._unknown.clear()
 
     async def _follow(self) -> None:
-        every = await discovery.every_version(self.client)
-        self._kinds = {(r.api_version, r.kind): r for r in every}
-        wanted = {_full_name(r): r for r in discovery.preferred(every) if _collectable(r)}
+        """Of versions whose server does not answer what is known stays, and nothing is new."""
+        served = await discovery.served(self.client)
+        kept = {k: r for k, r in self._kinds.items() if r.api_version in served.failed}
+        self._kinds = kept | {(r.api_version, r.kind): r for r in served.resources}
+        wanted = {_full_name(r): r for r in served.preferred if _collectable(r)}
         for name in self._followed.keys() - wanted.keys():
-            await self._drop(name)
+            if self._followed[name].resource.api_version not in served.failed:
+                await self._drop(name)
         for name in wanted.keys() - self._followed.keys():
             informer = Informer(self.client, wanted[name], metadata_only=True)
             informer.subscribe(self._handler(wanted[name]))

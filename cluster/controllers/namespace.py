@@ -19,8 +19,9 @@ Object = dict[str, Any]
 
 FINALIZER = "kubernetes"
 PARALLEL = 16
-AGAIN_S, AGAIN_EACH_S = 0.2, 0.0002
-"""Until the next look, and more for each object that remains: a look costs a list of them."""
+AGAIN_S, AGAIN_EACH_S, FAILED_S = 0.2, 0.0002, 2.0
+"""Until the next look, and more for each object that remains: a look costs a list of them. What
+has failed is tried again less often."""
 
 
 @dataclass
@@ -56,7 +57,9 @@ class NamespaceController(Controller):
         progress = await self._empty(key)
         namespace = await self._write_conditions(namespace, progress)
         if not progress.done:
-            return Result(AGAIN_S + sum(progress.remaining.values()) * AGAIN_EACH_S)
+            slow = progress.discovery_failure or progress.delete_failures
+            wait_s = FAILED_S if slow else AGAIN_S
+            return Result(wait_s + sum(progress.remaining.values()) * AGAIN_EACH_S)
         await self._finalize(namespace)
         return None
 
@@ -68,14 +71,24 @@ class NamespaceController(Controller):
         if not progress.done:
             return progress
         try:
-            resources = await discovery.served(self.client)
+            served = await discovery.served(self.client)
         except (ApiError, ClientError) as error:
             progress.discovery_failure = str(error)
             return progress
-        for resource in resources:
+        progress.discovery_failure = served.problem
+        for resource in served.preferred:
             if resource.namespaced and {"list", "delete"} <= set(resource.verbs):
-                await self._empty_of(resource, namespace, progress)
+                await self._tolerantly_empty(resource, namespace, progress)
         return progress
+
+    async def _tolerantly_empty(
+        self, resource: Resource, namespace: str, progress: Progress
+    ) -> None:
+        """What one server refuses does not hold up what others serve."""
+        try:
+            await self._empty_of(resource, namespace, progress)
+        except ApiError as error:
+            progress.delete_failures.append(str(error))
 
     async def _empty_of(self, resource: Resource, namespace: str, progress: Progress) -> None:
         items = await self._list(resource, namespace)

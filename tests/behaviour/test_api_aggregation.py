@@ -481,3 +481,20 @@ def test_what_is_withdrawn_is_gone(api: Any, extension: Extension) -> None:
     ]  # fmt: skip
     extension.register()
     extension.until_available()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "hashed"),
+    [
+        ("/api/v1", "pods", "xPOwRZ+Yhw8="),
+        ("/apis/apps/v1", "deployments", "8aSe+NMegvE="),
+        ("/apis/events.k8s.io/v1", "events", "r2yiGXH7wu8="),  # stored as those of the core group
+    ],
+)
+def test_discovery_tells_in_which_version_objects_are_stored(
+    api: Any, path: str, name: str, hashed: str
+) -> None:
+    """The hashes are those that a kube-apiserver gives."""
+    listed = {r["name"]: r for r in api.json("GET", path)[1]["resources"]}
+    assert listed[name]["storageVersionHash"] == hashed
+    assert all("storageVersionHash" not in r for n, r in listed.items() if "/" in n)

@@ -32,7 +32,7 @@ def resource_list(
     entries: list[Document] = []
     for each in sorted(listed, key=lambda r: r.plural):
         entry = _resource(each)
-        if storage is not None and "list" in each.verbs:
+        if storage is not None and {"create", "list"} <= set(each.verbs):
             known = storage.get(each.group_resource, "")
             entry["storageVersionHash"] = _storage_hash(each, known)
         entries.append(entry)

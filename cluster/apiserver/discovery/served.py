@@ -10,7 +10,7 @@ from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.discovery import aggregated, legacy
 from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.negotiation import JSON, MediaType, parse_accept
-from cluster.machinery import resources, status
+from cluster.machinery import status
 from cluster.machinery.apiservices import order
 from cluster.machinery.apiservices.order import Priority
 from cluster.machinery.codec import json_codec
@@ -80,7 +80,7 @@ class Discovery:
         self._paths: dict[str, bytes] = {}
         self._aggregated: dict[tuple[str, str], bytes] = {}
         own: dict[tuple[str, str], list[Resource]] = {}
-        for resource in [*served, resources.find("v1/bindings")]:
+        for resource in served:
             own.setdefault((resource.group, resource.version), []).append(resource)
         remote = {(r.group, r.version): r for r in others.remote_versions()}
         self._add_versions({k: v for k, v in own.items() if k not in remote}, storage or {})

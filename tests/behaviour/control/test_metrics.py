@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from extension_servers import Extension, is_available
 
 from cluster.kubelet.kubelet import Kubelet
 from cluster.kubelet.runtimes.reap import reap
@@ -45,13 +47,8 @@ async def node(plane):
         await asyncio.to_thread(reap, data_dir)
 
 
-async def available(plane, name="v1beta1.metrics.k8s.io"):
-    async def check():
-        services = await plane.client.list("apiservices.apiregistration.k8s.io")
-        found = {meta.name(s): s for s in services["items"]}
-        return name in found and meta.condition_is(found[name], "Available")
-
-    await plane.until(check)
+async def available(plane):
+    await plane.until(lambda: is_available(plane, "v1beta1.metrics.k8s.io"))
 
 
 def deployment(make, command, replicas=1):
@@ -144,57 +141,6 @@ def test_who_may_not_read_metrics_is_refused(control_plane, make):
 # -- metrics of others ------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def adapter(plane, values):
-    """In a process of its own, registered for both APIs."""
-    program = Path(__file__).parents[1] / "extensions/adapter.py"
-    tls = plane.identity("adapter", names=["adapter.default.svc", "127.0.0.1"])
-    config = plane.folder / "adapter.json"
-    front_ca = plane.request_header["ca"]
-    config.write_text(json.dumps({**tls, "front_ca": front_ca, "values": str(values)}))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(program), str(config), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    port = int(await process.stdout.readline())
-    try:
-        await register(plane, port)
-        yield
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def register(plane, port):
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "adapter"},
-               "spec": {"ports": [{"name": "https", "port": 443}]}}  # fmt: skip
-    await plane.client.create("services", service, "default")
-    labels = {"kubernetes.io/service-name": "adapter"}
-    await plane.client.create("endpointslices.discovery.k8s.io", {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "adapter", "labels": labels},
-        "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [{"name": "https", "port": port}],
-    }, "default")  # fmt: skip
-    ca = base64.b64encode(plane.authority.pair.certificate).decode()
-    for group, version in (("custom", "v1beta2"), ("external", "v1beta1")):
-        full = f"{group}.metrics.k8s.io"
-        spec = {
-            "group": full,
-            "version": version,
-            "groupPriorityMinimum": 100,
-            "caBundle": ca,
-            "versionPriority": 100,
-            "service": {"name": "adapter", "namespace": "default"},
-        }
-        name = f"{version}.{full}"
-        await plane.client.create(
-            "apiservices.apiregistration.k8s.io",
-            {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
-             "metadata": {"name": name}, "spec": spec},
-        )  # fmt: skip
-        await available(plane, name)
-
-
 def test_replicas_follow_the_metrics_of_an_adapter(control_plane, make, tmp_path):
     values = tmp_path / "values.json"
 
@@ -208,7 +154,10 @@ def test_replicas_follow_the_metrics_of_an_adapter(control_plane, make, tmp_path
         await plane.client.create("deployments.apps", make.deployment(replicas=1))
         await plane.until(lambda: plane.items("pods", selector="app=web"))
         await tell(requests="30", queue="1")
-        async with adapter(plane, values):
+        served = {"custom.metrics.k8s.io": "v1beta2", "external.metrics.k8s.io": "v1beta1"}
+        front_ca = plane.request_header["ca"]
+        given = {"front_ca": front_ca, "values": str(values)}
+        async with Extension(plane, "adapter", served, **given):
             target = {"type": "AverageValue", "averageValue": "10"}
             pods = {"type": "Pods", "pods": {"metric": {"name": "requests"}, "target": target}}
             await plane.client.create(AUTOSCALERS, autoscaler(pods))
