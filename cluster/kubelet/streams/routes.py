@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -166,11 +167,15 @@ class Streams:
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 _, link = await self._seams.network.connect(address, port, Link)
-        except (OSError, TimeoutError) as error:
-            text = f"error forwarding port {port} to pod {pod}: {error or 'timed out'}"
-            raise Refused(text) from error
-        assert isinstance(link, Link)
-        return link
+        except TimeoutError:
+            why = "i/o timeout"
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+        else:
+            assert isinstance(link, Link)
+            return link
+        text = f"failed to connect to {address}:{port}: {why}"
+        raise Refused(f"error forwarding port {port} to pod {pod}: {text}")
 
     def _upgrade(
         self, headers: Mapping[str, str], run: Callable[[Link], Awaitable[None]]

@@ -131,12 +131,19 @@ class Session:
 
     def _data(self, frame: Data) -> Iterator[Event]:
         stream = self._streams.get(frame.stream_id)
+        if stream is None and not self._was_opened(frame.stream_id):
+            raise SpdyError(f"data for stream {frame.stream_id}, which was never opened")
         if stream is None or not stream.receiving:
             self._acknowledge(frame.stream_id, len(frame.data))  # sent before it knew
             return
         if frame.data:
             yield Received(frame.stream_id, frame.data)
         yield from self._end_of_input(frame.stream_id, frame.last)
+
+    def _was_opened(self, stream_id: int) -> bool:
+        if stream_id % 2 == self._own:
+            return 0 < stream_id < self._next_id
+        return stream_id <= self._last_id
 
     def _end_of_input(self, stream_id: int, ended: bool) -> Iterator[Event]:
         stream = self._streams.get(stream_id)

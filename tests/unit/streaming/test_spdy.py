@@ -189,6 +189,12 @@ def test_data_for_a_stream_that_was_reset_is_counted_but_not_delivered() -> None
     assert server.output() == frames.window_update(0, 40_000)
 
 
+def test_data_for_a_stream_that_never_was_ends_the_connection() -> None:
+    for stream in (0, 1, 2, 77):
+        with pytest.raises(SpdyError, match="never opened"):
+            list(Session().receive(frames.data(stream, b"x")))
+
+
 def test_goaway_is_told() -> None:
     client, server = Session(client=True), Session()
     client.leave()
