@@ -39,8 +39,8 @@ def read(request: Request, api_version: str, kind: str, form: Kind | None = None
     if media_type == PROTOBUF and form is not None:
         raise status.unsupported_media_type((JSON, YAML))
     obj = decode(request.body, media_type, kind)
+    doubles = duplicates(request, media_type, obj)
     require_kind(obj, api_version, kind)
-    doubles = duplicates(request, media_type)
     return conform(request, obj, doubles, form)
 
 
@@ -105,8 +105,9 @@ def checked(request: Request, obj: Object, doubles: list[str], form: Kind | None
     if wrong:
         text = f'{kind} in version "{api_version}" cannot be handled as a {kind}: {wrong[0]}'
         raise status.bad_request(text)
-    report(request, [*form.unknown_fields(obj), *doubles])
-    form.prune(obj)
+    unknown = form.unknown_fields(obj)
+    report(request, [*unknown, *doubles])
+    form.prune(obj, known=not unknown)
     return form
 
 
@@ -121,10 +122,10 @@ def report(request: Request, findings: list[str]) -> None:
         request.warnings.extend(findings[:MAX_WARNINGS])
 
 
-def duplicates(request: Request, media_type: str) -> list[str]:
-    """Fields that the text has twice in one place; protobuf has no such thing."""
+def duplicates(request: Request, media_type: str, obj: Object) -> list[str]:
+    """Fields that the text of `obj` has twice in one place; protobuf has no such thing."""
     if media_type == PROTOBUF or field_validation(request) == IGNORE:
         return []
     if media_type == JSON or request.body.lstrip()[:1] == b"{":
-        return strict.duplicate_fields(request.body)
+        return strict.duplicate_fields(request.body, obj)
     return yaml_codec.duplicate_fields(request.body)

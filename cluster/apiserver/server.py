@@ -17,6 +17,7 @@ from cluster.apiserver import bootstrap, cluster_info, openid, routing, security
 from cluster.apiserver.admission import compose, selection
 from cluster.apiserver.admission.compose import World
 from cluster.apiserver.admission.plugins import default_plugins
+from cluster.apiserver.admission.registered import Registered
 from cluster.apiserver.aggregation import authentication_info
 from cluster.apiserver.aggregation.aggregation import Aggregation
 from cluster.apiserver.app import App
@@ -42,7 +43,7 @@ from cluster.machinery import resources
 from cluster.machinery.codec import json_codec
 from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
-from cluster.storage import cache, compactor, encryption, keys
+from cluster.storage import cache, compactor, encryption
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claim_repair import ClaimRepair
 from cluster.storage.claims import Allocator
@@ -179,6 +180,8 @@ class ApiServer:
         self._files += secured.files
         self._legacy = secured.legacy_tokens
         self._auditor, self._fairness = secured.auditor, secured.fairness
+        classes = self._kept["scheduling.k8s.io/v1/priorityclasses"].registry.cache
+        self._classes: Registered[dict[str, Any]] = Registered(classes, lambda obj: obj)
         toleration_s = int(config.get("default_toleration_s", TOLERATION_S))
         usual = default_plugins(
             self._find_account,
@@ -255,9 +258,7 @@ class ApiServer:
         kept = self._kept["scheduling.k8s.io/v1/priorityclasses"]
         if name:
             return await self._find(kept, "", name)
-        cache = kept.registry.cache
-        classes = (entry.decode() for entry in cache.entries(keys.prefix(kept.resource)))
-        return next((each for each in classes if each.get("globalDefault")), None)
+        return next((each for each in self._classes.all if each.get("globalDefault")), None)
 
     async def _find(self, kept: Kept, namespace: str, name: str) -> dict[str, Any] | None:
         """From the cache; what it does not know is asked of the store."""

@@ -30,8 +30,11 @@ class Kind(Protocol):
         """`unknown field "spec.x"` for each field that the kind has not."""
         ...
 
-    def prune(self, obj: Object) -> None:
-        """Drop unknown fields and resolve nulls; metadata is there afterwards."""
+    def prune(self, obj: Object, *, known: bool = False) -> None:
+        """Drop unknown fields and resolve nulls; metadata is there afterwards.
+
+        `known`: `unknown_fields` has found none.
+        """
         ...
 
     def default(self, obj: Object) -> None:
@@ -53,9 +56,12 @@ class TableKind:
     def unknown_fields(self, obj: Object) -> list[str]:
         return strict.check(obj, self.merge_type)
 
-    def prune(self, obj: Object) -> None:
-        strict.prune(obj, self.merge_type)
-        nulls.drop(obj)
+    def prune(self, obj: Object, *, known: bool = False) -> None:
+        if not known:
+            strict.drop_unknown(obj, self.merge_type)
+        if nulls.contains_null(obj):
+            nulls.resolve(obj, self.merge_type)
+            nulls.drop(obj)
         if obj.get("metadata") is None:
             obj["metadata"] = {}
 

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import pathlib
 import ssl
 import subprocess
 import sys
@@ -25,8 +26,9 @@ from typing import Any
 import uvloop
 from etcd import resident_bytes
 from figures import Load, tell
-from http1 import Http1, Lines, run_all
+from http1 import Http1, run_all
 from pods import PODS, Requests, pod
+from watchers import compile_reader, watching
 
 from actors import collector
 from cluster.client.config import ClientConfig
@@ -100,6 +102,11 @@ class Bench:
         self._context: ssl.SSLContext = context
         self._host, self._port = str(url.hostname), int(url.port or 443)
         self._requests = Requests(self._host)
+        self._folder = pathlib.Path(cluster.kubeconfig).parent
+        self._user = {"cert": f"{self._folder}/bench.crt", "key": f"{self._folder}/bench.key"}
+        pathlib.Path(self._user["cert"]).write_text(config.cert)
+        pathlib.Path(self._user["key"]).write_text(config.key)
+        compile_reader(self._folder)
         self._cluster, self._pods, self._duration_s = cluster, pods, duration_s
         self._names = [f"pod-{number:05d}" for number in range(pods)]
 
@@ -146,42 +153,23 @@ class Bench:
             tell(f"{name}, median", "ms", load.p50_ms, KNOWN[name], pods=self._pods + 100)
 
     async def _watch(self, links: Sequence[Http1], watchers: int) -> None:
-        """All watch all pods of the namespace while statuses are patched."""
-        counted = [0]
-
-        def count(lines: int) -> None:
-            counted[0] += lines
-
-        selector = f"labelSelector=watched%3D{watchers}"
-        request = self._requests.of("GET", f"{PODS}?watch=1&resourceVersion=0&{selector}")
-        loop, watches = asyncio.get_running_loop(), []
-        for _ in range(watchers):
-            _, watch = await loop.create_connection(
-                lambda: Lines(request, count), self._host, self._port, ssl=self._context
-            )
-            watches.append(watch)
+        """All watch some pods of the namespace while their statuses are patched."""
+        target = f"{PODS}?watch=1&resourceVersion=0&labelSelector=watched%3D{watchers}"
         names = [f"watched-{watchers}-{number}" for number in range(WATCHED)]
         created = [self._requests.of("POST", PODS, pod(name, watchers)) for name in names]
         await run_all(list(links), created, 201)
-        await self._delivered(counted, watchers * WATCHED)
-        begun, start_s, rounds = counted[0], time.perf_counter(), 0
-        while time.perf_counter() - start_s < self._duration_s:
-            rounds += 1
-            patches = (self._requests.status_patch(name, rounds) for name in names)
-            await run_all(list(links[:16]), patches, 200)
-        await self._delivered(counted, begun + rounds * WATCHED * watchers)
-        per_s = (counted[0] - begun) / (time.perf_counter() - start_s)
+        where = (self._folder, self._host, str(self._port), self._user)
+        async with watching(*where, target, watchers) as reader:
+            await reader.wait(watchers * WATCHED)
+            begun, start_s, rounds = reader.events, time.perf_counter(), 0
+            while time.perf_counter() - start_s < self._duration_s:
+                rounds += 1
+                patches = (self._requests.status_patch(name, rounds) for name in names)
+                await run_all(list(links[:16]), patches, 200)
+            await reader.wait(begun + rounds * WATCHED * watchers)
+            per_s = (reader.events - begun) / (time.perf_counter() - start_s)
         peer = KNOWN["watch deliveries"] if watchers == 100 else None
         tell("watch deliveries", "per_s", per_s, peer, watchers=watchers)
-        for watch in watches:
-            watch.transport.close()  # type: ignore[attr-defined]
-
-    @staticmethod
-    async def _delivered(counted: Sequence[int], expected: int) -> None:
-        """Raises TimeoutError if events are missing."""
-        async with asyncio.timeout(30):
-            while counted[0] < expected:
-                await asyncio.sleep(0.01)
 
     def _tell(self, name: str, load: Load, peer: float) -> None:
         tell(name, "per_s", load.per_s, peer, connections=CONNECTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from figures import Load, load_of
 
@@ -55,20 +55,6 @@ class Http1(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError("closed"))
-
-
-class Lines(asyncio.Protocol):
-    """A watch: its request goes out at once, and the events of its answer are counted."""
-
-    def __init__(self, request: bytes, counted: Callable[[int], None]) -> None:
-        self._request, self._counted = request, counted
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        transport.write(self._request)  # type: ignore[attr-defined]
-
-    def data_received(self, data: bytes) -> None:
-        self._counted(data.count(b'"object":{'))
 
 
 async def run_all(links: list[Http1], requests: Iterable[bytes], expected: int) -> Load:

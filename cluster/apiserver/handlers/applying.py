@@ -138,6 +138,7 @@ def _last_applied(live: Object | None) -> Object | None:
 def read(call: Call) -> Object:
     """The configuration: checked, but without defaults, which nobody has asked for."""
     config = document(call.request)
+    doubles = bodies.duplicates(call.request, YAML, config)
     resource, name = call.resource, call.target.name
     for field, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
         if config.get(field) != expected:
@@ -150,7 +151,6 @@ def read(call: Call) -> Object:
         raise status.bad_request("metadata must be an object")
     if metadata.get("managedFields") is not None:
         raise status.bad_request("metadata.managedFields must be nil")
-    doubles = bodies.duplicates(call.request, YAML)
     bodies.checked(call.request, config, doubles, call.kept.form)
     place(call, config)
     if metadata.setdefault("name", name) != name:

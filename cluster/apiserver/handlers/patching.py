@@ -93,7 +93,7 @@ def _document(request: Request) -> Any:
     if isinstance(document, dict):
         mode = bodies.field_validation(request)
         if mode != bodies.IGNORE and request.body.lstrip()[:1] == b"{":
-            bodies.report(request, strict.duplicate_fields(request.body))
+            bodies.report(request, strict.duplicate_fields(request.body, document))
     return document
 
 

@@ -36,7 +36,7 @@ class CustomKind:
                  for f in strict.check(metadata, schema.OBJECT_META)]  # fmt: skip
         return below + [f'unknown field "{p}"' for p in pruning.unknown(obj, self.structural)]
 
-    def prune(self, obj: Object) -> None:
+    def prune(self, obj: Object, *, known: bool = False) -> None:
         metadata = obj["metadata"] = obj.get("metadata") or {}
         strict.prune(metadata, schema.OBJECT_META)
         nulls.drop(metadata)

@@ -1,5 +1,6 @@
 """Unknown fields, duplicate keys, wrong JSON types."""
 
+import json
 from typing import Any
 
 import pytest
@@ -45,6 +46,26 @@ def test_duplicate_keys_are_named_with_their_paths() -> None:
         'duplicate field "a"', 'duplicate field "b.c"', 'duplicate field "d[0].e"',
     ]  # fmt: skip
     assert strict.duplicate_fields(b'{"a": [1, 1]}') == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1, "a" : 2}',
+        b'{"a": {"b": 1, "b"\n:2}, "c": "\\":"}',
+        b'{"a": [{"b": ":", "b": "x"}]}',
+        b'{"a\\"": 1, "a\\"": 2}',
+    ],
+)
+def test_duplicates_are_found_beside_what_the_text_was_decoded_to(body: bytes) -> None:
+    found = strict.duplicate_fields(body)
+    assert len(found) == 1
+    assert strict.duplicate_fields(body, json.loads(body)) == found
+
+
+def test_strings_that_look_like_keys_are_no_duplicates() -> None:
+    body = rb'{"a": "\"b\": 1", "b\":": {"c": "x\" :y"}}'
+    assert strict.duplicate_fields(body, json.loads(body)) == []
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 100_000])
