@@ -43,7 +43,7 @@ from cluster.machinery import resources
 from cluster.machinery.codec import json_codec
 from cluster.machinery.customresources import definition
 from cluster.machinery.status import ApiError
-from cluster.storage import cache, compactor, encryption
+from cluster.storage import cache, compactor, encryption, keys
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claim_repair import ClaimRepair
 from cluster.storage.claims import Allocator
