@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from cluster.apiserver import errors, routing
+from cluster.apiserver import deadlines, errors, routing
 from cluster.apiserver.aggregation.aggregation import Aggregation
 from cluster.apiserver.authn import impersonation
 from cluster.apiserver.authn.user import User
@@ -36,7 +36,6 @@ from cluster.apiserver.security import Security
 from cluster.machinery import status
 from cluster.machinery.apiservices import ApiService
 
-REQUEST_TIMEOUT_S = 60.0
 MAX_WARNING_CHARS = 256
 Page = Callable[[Request], Response | None]
 Handler = Callable[[Call], Awaitable[Response | None]]
@@ -230,7 +229,7 @@ class App:
                 request.audit.watch_stream()
             _leave_with_stream(request, ticket)
             return await handler(call)
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        async with asyncio.timeout(deadlines.allowed_s(request)):
             return await handler(call)
 
     async def _forward(
@@ -250,7 +249,7 @@ class App:
                 request.audit.watch_stream()
             _leave_with_stream(request, ticket)
             return await forward(request, service, user, long=True)
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        async with asyncio.timeout(deadlines.allowed_s(request)):
             return await forward(request, service, user, long=False)
 
     async def _find(self, target: Target) -> tuple[Handler, Kept]:

@@ -36,7 +36,7 @@ def to_api_error(error: Exception) -> ApiError:
 
 def _store_error(error: store.StoreError) -> ApiError:
     if isinstance(error, store.UnknownOutcome | store.SessionExpired):
-        return status.timeout(f"the outcome of the write is not known: {error}", RETRY_AFTER_S)
+        return status.timeout(f"the outcome of the write is not known: {error}")
     if isinstance(error, store.Compacted):
         return status.gone("The resourceVersion for the provided request is too old.")
     if isinstance(error, store.InvalidRequest):

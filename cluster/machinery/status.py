@@ -187,10 +187,9 @@ def service_unavailable(message: str) -> ApiError:
     return failure(503, "ServiceUnavailable", message)
 
 
-def timeout(message: str, retry_after_s: int = 1) -> ApiError:
-    """504: whether the request took effect is not known."""
-    details = {"retryAfterSeconds": retry_after_s}
-    return failure(504, "Timeout", f"Timeout: {message}", details)
+def timeout(message: str) -> ApiError:
+    """504: whether the request took effect is not known, so clients must not just repeat it."""
+    return failure(504, "Timeout", f"Timeout: {message}")
 
 
 def resource_version_too_large(wanted: int, current: int) -> ApiError:

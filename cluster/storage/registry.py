@@ -9,14 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from actors.seams import Seams
 from cluster.machinery import apply, status
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError
 from cluster.storage import claims as claiming
-from cluster.storage import deletion, encoding, keys
+from cluster.storage import deletion, encoding, keys, turns
 from cluster.storage.binders import Binders, Writer
 from cluster.storage.cache import ResourceCache
 from cluster.storage.claims import Allocator
@@ -192,7 +192,8 @@ class Registry:
             obj = encoding.copied(pristine)
             checks = await self._env.guard.check(self.resource, obj, fresh=attempt > 0)
             await self._assign(obj, None, attempt)
-            self._refuse_invalid(name, self.strategy.validate_create(obj))
+            created = partial(self.strategy.validate_create, obj)
+            self._refuse_invalid(name, await turns.run(created))
             if attempt == 0:
                 await judge(obj, None)
             written = await self._try_create(obj, pristine, checks, dry_run)
@@ -359,7 +360,8 @@ class Registry:
         apply.settle(new, old)
         name = old["metadata"]["name"]
         if subresource != "binding":
-            self._refuse_invalid(name, self.strategy.validate_update(new, old, subresource))
+            updated = partial(self.strategy.validate_update, new, old, subresource)
+            self._refuse_invalid(name, await turns.run(updated))
         added = {
             k: v for k, v in self.strategy.claims(new).items() if k not in self.strategy.claims(old)
         }

@@ -23,6 +23,7 @@ from cluster.machinery.cel.admission import ADMISSION, USUAL
 from cluster.machinery.cel.library import authorizer as asking
 from cluster.machinery.cel.program import Lazy, State
 from cluster.machinery.cel.types import Type
+from cluster.storage import turns
 
 Object = dict[str, Any]
 
@@ -89,6 +90,18 @@ class _Unanswered(Exception):
         self.query = query
 
 
+class _Attempt:
+    """Evaluates a program; `meter` then tells what it has cost."""
+
+    def __init__(self, program: Program, variables: Mapping[str, Any], limit: float) -> None:
+        self._program, self._variables, self._limit = program, variables, limit
+        self.meter = Meter(limit)
+
+    def __call__(self) -> Any:
+        self.meter = Meter(self._limit)
+        return self._program.evaluate(self._variables, self.meter)
+
+
 class Evaluation:
     """The variables of one write, and the answers of the authorizer, which are asked once."""
 
@@ -125,17 +138,18 @@ class Evaluation:
         """Raises CelError. Evaluated anew whenever the authorizer has had to be asked."""
         if expression.program is None:
             raise CelError(expression.error)
+        left = min(CALL_BUDGET, max(budget.left, 0))
         for _ in range(MAX_QUESTIONS):
-            meter = Meter(min(CALL_BUDGET, max(budget.left, 0)))
+            attempt = _Attempt(expression.program, self.variables, left)
             try:
-                found = expression.program.evaluate(self.variables, meter)
+                found = await turns.run(attempt)
             except _Unanswered as question:
                 self._answers[question.query] = await self._ask(question.query)
                 continue
             except CelError:
-                budget.left -= meter.spent
+                budget.left -= attempt.meter.spent
                 raise
-            budget.charge(meter.spent)
+            budget.charge(attempt.meter.spent)
             return found
         raise CelError("too many questions to the authorizer")
 

@@ -234,17 +234,22 @@ async def restarts(folder: pathlib.Path, seed: str, times: int, members: int = 3
     """Servers end in order, one after the other: nobody notices, no outcome is unknown."""
     stopped_s: list[float] = []
     ready_s: list[float] = []
+    misled: list[str] = []
 
     async def faults(scene: Scene) -> None:
         for number in range(times):
             name = scene.servers.names[number % len(scene.servers.names)]
             stopped_s.append(await scene.servers.terminate(name))
+            if name in await scene.servers.endpoints():
+                misled.append(f"the endpoints of `kubernetes` name {name}, which has ended")
             scene.servers.start(name)
             ready_s.append(await scene.servers.ready(name))
             await scene.wait(0.2, 1.0)
+        if await scene.servers.endpoints() != set(scene.servers.names):
+            misled.append("the endpoints of `kubernetes` do not name all servers")
 
     scene = Scene(folder, seed, members)
-    found = await scene.play(faults)
+    found = await scene.play(faults) + misled
     found += [
         f"{call.verb} {call.name} has an unknown outcome: {call.detail}"
         for call in scene.load.calls

@@ -114,6 +114,14 @@ class ServerProcesses:
         finally:
             await client.close()
 
+    async def endpoints(self) -> set[str]:
+        """The servers that the Service `kubernetes` leads to, as a server that runs tells."""
+        client = self.admin(*self._processes)
+        found = await client.get("endpoints", "kubernetes", "default")
+        await client.close()
+        ports = {port["port"] for subset in found.get("subsets") or () for port in subset["ports"]}
+        return {n for n, a in self.addresses.items() if int(a.rpartition(":")[2]) in ports}
+
     def kill(self, *names: str) -> None:
         for name in names or self.names:
             process = self._processes.pop(name)

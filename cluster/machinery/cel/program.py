@@ -13,6 +13,7 @@ from typing import Any
 from cluster.machinery.cel import ast
 from cluster.machinery.cel.ast import Call, Comprehension, Constant, Ident, ListNode, MapNode, Node
 from cluster.machinery.cel.ast import Select as SelectNode
+from cluster.machinery.cel.brief import COST, Lengthy, limited
 from cluster.machinery.cel.checker import Checked
 from cluster.machinery.cel.comprehensions import compile_comprehension
 from cluster.machinery.cel.errors import CostExceeded, EvaluationError
@@ -33,11 +34,17 @@ NO_OVERLOAD = "no such overload"
 
 
 class Meter:
-    """What may still be spent. One meter may serve several evaluations: a shared budget."""
+    """What may still be spent. One meter may serve several evaluations: a shared budget.
 
-    __slots__ = ("left", "limit")
+    Within `brief()` it is no more than something brief may cost.
+    """
+
+    __slots__ = ("_exceeded", "left", "limit")
 
     def __init__(self, limit: float = math.inf) -> None:
+        self._exceeded: type[Exception] = CostExceeded
+        if limited():
+            limit, self._exceeded = min(limit, COST), Lengthy
         self.limit = self.left = limit
 
     @property
@@ -45,10 +52,10 @@ class Meter:
         return self.limit - self.left
 
     def charge(self, units: float) -> None:
-        """Raises CostExceeded once nothing is left."""
+        """Raises CostExceeded once nothing is left; Lengthy where it must be brief."""
         self.left -= units
         if self.left < 0:
-            raise CostExceeded
+            raise self._exceeded
 
 
 class State:

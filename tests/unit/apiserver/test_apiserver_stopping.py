@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_fixture import RunningApi
+from api_fixture import KUBECTL, RunningApi
 
 from cluster.apiserver import app
 from cluster.apiserver.handlers import watching
@@ -144,9 +145,16 @@ def test_a_server_that_knows_nothing_yet_says_so(tmp_path: Path) -> None:
         assert (status, headers["retry-after"]) == (503, "1"), path
         assert json.loads(body)["message"] == app._starting().message
     assert api.raw("GET", "/readyz")[0] == 500
+    if KUBECTL is not None:  # it comes again by itself
+        asked = subprocess.Popen(api.command("get", "configmap", "there"), stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            asked.wait(1)
     api._loop.call_soon_threadsafe(slow.let_go.set)
     starting.join()
     assert api.json("GET", f"{MAPS}/there")[0] == 200
+    if KUBECTL is not None:
+        assert b"there" in asked.communicate(timeout=30)[0]
+        assert asked.returncode == 0
     api.close()
 
 
