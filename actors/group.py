@@ -67,9 +67,17 @@ async def _outcome(component: Component) -> Exception | None:
     return None
 
 
+KEPT = ".kept"
+
+
 def write_files(files: Sequence[tuple[str, bytes]]) -> None:
-    """Put certificates and keys where the components' configs say; owner-only, atomically."""
+    """Put certificates and keys where the components' configs say; owner-only, atomically.
+
+    A file with one of the ending KEPT beside it has been renewed, and is left alone.
+    """
     for path, content in files:
+        if os.path.exists(path) and os.path.exists(path + KEPT):
+            continue
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         if os.path.exists(path):
             with open(path, "rb") as existing:

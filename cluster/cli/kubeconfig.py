@@ -52,6 +52,18 @@ def build(cluster: str, server: str, authority: bytes, admin: KeyPair) -> dict[s
     }
 
 
+def certificate_of(path: Path) -> bytes:
+    """The administrator's, from a file that `build` made."""
+    config = yaml.safe_load(path.read_text())
+    return base64.b64decode(config["users"][0]["user"]["client-certificate-data"])
+
+
+def server_of(path: Path) -> str:
+    """Where the API server is, from a file that `build` made."""
+    config = yaml.safe_load(path.read_text())
+    return str(config["clusters"][0]["cluster"]["server"])
+
+
 def _encode(data: bytes) -> str:
     return base64.b64encode(data).decode()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cluster.cli.certificates import certificates
 from cluster.cli.errors import EXIT_CODES, FAILED, INTERRUPTED, CommandError
 from cluster.cli.nodes import nodes
 from cluster.cli.options import NAME, Seconds
@@ -112,6 +113,7 @@ def kill(**options: Any) -> None:
     _run("kill", **options)
 
 
+cli.add_command(certificates)
 cli.add_command(store)
 cli.add_command(nodes)
 
