@@ -159,7 +159,13 @@ class ApiServer:
         guard = NamespaceGuard(store, caches["/registry/namespaces/"])
         plugins = selection.read(config)
         counted = "ResourceQuota" in plugins.names
-        quotas = Quotas(store, caches["/registry/resourcequotas/"], self._feed, counted)
+        quotas = Quotas(
+            store,
+            caches["/registry/resourcequotas/"],
+            self._feed,
+            counted,
+            plugins.of("ResourceQuota").get("limitedResources") or (),
+        )
         env = Environment(store, seams, self._feed, self._allocator, leases, guard, quotas)
         self._catalogue = Catalogue()
         self._kept = self._catalogue.kept

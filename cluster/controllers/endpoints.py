@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
+OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
+MAX_ADDRESSES = 1000
+PARTS = ("addresses", "notReadyAddresses")
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 
 
@@ -54,12 +58,16 @@ class EndpointsController(ServiceController):
                 if not is_ending(error):
                     raise
             return
-        labels = current["metadata"].get("labels") or {}
-        if (current.get("subsets") or [], labels) == (new["subsets"], new["metadata"]["labels"]):
-            return
         changed = copy.deepcopy(current) | {"subsets": new["subsets"]}
-        changed["metadata"]["labels"] = new["metadata"]["labels"]
-        await self.client.update("endpoints", changed)
+        metadata = changed["metadata"]
+        metadata["labels"] = new["metadata"]["labels"]
+        annotations = metadata.get("annotations") or {}
+        others = {name: text for name, text in annotations.items() if name != OVER_CAPACITY}
+        metadata["annotations"] = {**others, **(new["metadata"].get("annotations") or {})}
+        if not metadata["annotations"]:
+            del metadata["annotations"]
+        if {"subsets": [], **current} != changed:
+            await self.client.update("endpoints", changed)
 
 
 def wanted(service: Object, members: Sequence[Object]) -> Object:
@@ -71,12 +79,39 @@ def wanted(service: Object, members: Sequence[Object]) -> Object:
     every = service["spec"].get("publishNotReadyAddresses", False)
     members = [pod for pod in members if every or not pods.is_deleting(pod)]
     groups = addresses.group(service, members)
-    return {
+    subsets = [_subset(service, ports, group) for ports, group in sorted(groups.items())]
+    found = {
         "apiVersion": "v1",
         "kind": "Endpoints",
         "metadata": {**metadata, "labels": labels},
-        "subsets": [_subset(service, ports, group) for ports, group in sorted(groups.items())],
+        "subsets": subsets,
     }
+    if truncate(subsets):
+        found["metadata"]["annotations"] = {OVER_CAPACITY: "truncated"}
+    return found
+
+
+def truncate(subsets: list[Object]) -> bool:
+    """Keep 1,000 addresses, ready ones first, of each subset its share; whether some were left
+    out (upstream's truncateEndpoints). In place."""
+    counts = {part: [len(subset.get(part) or ()) for subset in subsets] for part in PARTS}
+    ready, waiting = (sum(counts[part]) for part in PARTS)
+    if ready + waiting <= MAX_ADDRESSES:
+        return False
+    part, most = (PARTS[0], MAX_ADDRESSES) if ready > MAX_ADDRESSES else (
+        PARTS[1], MAX_ADDRESSES - ready
+    )  # fmt: skip
+    left = most
+    for subset, count in zip(subsets, counts[part], strict=True):
+        share = min(left, math.ceil(count / sum(counts[part]) * most))
+        left -= min(share, count)
+        if count:
+            subset[part] = subset[part][:share]
+        if part == PARTS[0]:
+            subset.pop(PARTS[1], None)
+        if not subset.get(part):
+            subset.pop(part, None)
+    return True
 
 
 def _subset(service: Object, ports: addresses.PortSet, members: Sequence[Object]) -> Object:

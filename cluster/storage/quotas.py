@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from cluster.machinery import quantity, quota, resources, status
+from cluster.machinery.quota import Limited, uncovered
 from cluster.machinery.resources import Resource
 from cluster.storage import encoding, keys
 from cluster.storage.cache import ResourceCache
@@ -41,12 +42,18 @@ NOTHING = Charge()
 
 class Quotas:
     """`cache`: of quotas; while it knows of none in a namespace, writes there cost nothing more.
-    `enabled`: whether anything is counted at all."""
+    `enabled`: whether anything is counted at all; `limited`: what needs a quota to be created."""
 
     def __init__(
-        self, store: Store, cache: ResourceCache, feed: Progress, enabled: bool = True
+        self,
+        store: Store,
+        cache: ResourceCache,
+        feed: Progress,
+        enabled: bool = True,
+        limited: Limited = (),
     ) -> None:
         self._store, self._cache, self._feed, self._enabled = store, cache, feed, enabled
+        self._limited = limited if enabled else ()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
@@ -58,6 +65,8 @@ class Quotas:
         `cache` holds the objects of the resource. 403 if there is not enough left.
         """
         write = _Write(resource, new, old)
+        if self._limited and old is None:
+            await self._refuse_uncovered(write)
         if not self._concerns(write) or not any(write.delta().values()):
             yield NOTHING
             return
@@ -66,6 +75,13 @@ class Quotas:
         async with lock:
             found = await self._store.range(*_bounds(namespace))
             yield await self._charge(write, found, cache)
+
+    async def _refuse_uncovered(self, write: _Write) -> None:
+        found = await self._store.range(*_bounds(write.namespace)) if write.namespace else None
+        quotas = [encoding.decode(kv.value) for kv in found.kvs] if found is not None else []
+        why = uncovered(self._limited, write.resource, write.obj, quotas)
+        if why:
+            raise status.forbidden(write.resource, write.name, why)
 
     def _concerns(self, write: _Write) -> bool:
         resource = write.resource

@@ -31,6 +31,7 @@ OPTIONAL = (
 )  # fmt: skip
 CONFIGURED: Mapping[str, tuple[str, ...]] = {
     "PodSecurity": ("PodSecurityConfiguration",),
+    "ResourceQuota": ("Configuration", "ResourceQuotaConfiguration"),
     "PodNodeSelector": (),  # upstream's form of it has no kind
 }
 """The plugins that take a configuration, and its kind."""

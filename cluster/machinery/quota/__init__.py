@@ -4,7 +4,8 @@ Amounts are ints of nano units (`machinery.quantity`) by the name that a quota g
 ("requests.cpu", "count/deployments.apps").
 """
 
+from cluster.machinery.quota.limited import Limited, uncovered
 from cluster.machinery.quota.scopes import counts
 from cluster.machinery.quota.usage import of, unspecified
 
-__all__ = ["counts", "of", "unspecified"]
+__all__ = ["Limited", "counts", "of", "uncovered", "unspecified"]

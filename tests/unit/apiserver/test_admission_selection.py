@@ -159,3 +159,38 @@ def test_who_changes_owners_must_be_allowed_to_delete(api: Any) -> None:
     code, answer = put("PUT", "configmaps/m", [])
     assert code == 403
     assert "cannot set an ownerRef on a resource you can't delete" in answer["message"]
+
+
+def test_what_is_limited_needs_a_quota_that_covers_it(tmp_path: Path) -> None:
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": ["gold"]}
+    limited = [
+        {"resource": "pods", "matchScopes": [scope]},
+        {"resource": "persistentvolumeclaims", "matchContains": ["requests.storage"]},
+    ]
+    kind = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration"}
+    entry = {"name": "ResourceQuota", "configuration": {**kind, "limitedResources": limited}}
+    path = admission_file(tmp_path, entry)
+    api = RunningApi(tmp_path, admission_control_config_file=path)
+    try:
+        body = {"metadata": {"name": "gold"}, "value": 7}
+        must(api, "/apis/scheduling.k8s.io/v1/priorityclasses", body)
+        must(api, PODS, pod("plain"))
+        answer = must(api, PODS, pod("rich", priorityClassName="gold"), 403)
+        assert answer["message"].endswith(
+            "insufficient quota to match these scopes: [{PriorityClass In [gold]}]"
+        )
+        spec = {"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}}
+        quotas = "/api/v1/namespaces/default/resourcequotas"
+        must(api, quotas, {"metadata": {"name": "gold"}, "spec": spec})
+        must(api, PODS, pod("rich", priorityClassName="gold"))
+        claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+        resources = {"requests": {"storage": "1Gi"}}
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": resources}
+        claim = {"metadata": {"name": "c"}, "spec": claim}
+        answer = must(api, claims, claim, 403)
+        assert "insufficient quota to consume: requests.storage" in answer["message"]
+        spec = {"hard": {"requests.storage": "2Gi"}}
+        must(api, quotas, {"metadata": {"name": "space"}, "spec": spec})
+        must(api, claims, claim)
+    finally:
+        api.close()
