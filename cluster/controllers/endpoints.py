@@ -80,7 +80,7 @@ def wanted(service: Object, members: Sequence[Object]) -> Object:
     members = [pod for pod in members if every or not pods.is_deleting(pod)]
     groups = addresses.group(service, members)
     subsets = [_subset(service, ports, group) for ports, group in sorted(groups.items())]
-    found = {
+    found: Object = {
         "apiVersion": "v1",
         "kind": "Endpoints",
         "metadata": {**metadata, "labels": labels},
