@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from actors.component import ActorSpec, ComponentSpec
@@ -69,6 +69,8 @@ class Shape:
     """Actors that simulate nodes; the nodes themselves are made through the API."""
     etcd: bool = False
     """Whether members serve etcd's protocol too."""
+    scheduler_configuration: dict[str, Any] = field(default_factory=dict)
+    """A KubeSchedulerConfiguration; empty: the default one."""
     audit_policy: str = ""
     """The file of an audit policy; without one nothing is noted."""
     metrics: bool = True
@@ -376,7 +378,8 @@ class _Wiring:
 
     def _scheduler(self, scheduler: Placed) -> ActorSpec:
         client, files = self._client(scheduler.name, "system:kube-scheduler")
-        config = {"name": scheduler.name, "client": client, "election": ELECTION}
+        config: dict[str, Any] = {"name": scheduler.name, "client": client, "election": ELECTION}
+        config["configuration"] = self._shape.scheduler_configuration or None
         config["pages"], page_files = self._pages(
             self._layout.schedulers, scheduler, SCHEDULER_PORT
         )

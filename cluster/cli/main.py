@@ -52,6 +52,8 @@ def cli() -> None:
               type=click.Path(exists=True, dir_okay=False, resolve_path=True),
               help="Note who does what, as this audit policy says, in the cluster's logs "
               "folder.")  # fmt: skip
+@click.option("--scheduler-config", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="A KubeSchedulerConfiguration: profiles, plugins, extenders.")  # fmt: skip
 @click.option("--wait", type=Seconds(), default="60s", show_default=True,
               help="How long to wait until everything is ready; 0 does not wait.")  # fmt: skip
 @click.option("--ray-address", default="", metavar="ADDRESS",

@@ -16,6 +16,7 @@ from cluster import compose
 from cluster.cli import clusters, down, kubeconfig
 from cluster.cli.errors import EXISTS, NOT_READY, CommandError
 from cluster.cli.progress import Progress
+from cluster.machinery.errors import BadRequest
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
     etcd: bool,
     restore: str | None,
     audit_policy: str | None,
+    scheduler_config: str | None,
     wait: float,
     ray_address: str,
     kubeconfig: str,
@@ -48,6 +50,7 @@ def run(
         metrics=metrics,
         etcd=etcd,
         audit_policy=audit_policy or "",
+        scheduler_configuration=_scheduler_configuration(scheduler_config),
     )
     target = Path(kubeconfig) if kubeconfig else None
     try:
@@ -63,6 +66,23 @@ def run(
             raise CommandError(str(error)) from error
         raise
     _greet(shape, target, progress)
+
+
+def _scheduler_configuration(path: str | None) -> dict[str, Any]:
+    """Checked before anything is started. Raises CommandError."""
+    from cluster.machinery.codec import yaml_codec
+    from cluster.scheduler.plugins.profiles import settings_of
+    from cluster.scheduler.plugins.registry import Registry
+
+    if path is None:
+        return {}
+    try:
+        given: dict[str, Any] = yaml_codec.decode(Path(path).read_bytes())
+        settings_of(given, Registry())
+    except (ValueError, TypeError, AttributeError, KeyError, BadRequest) as error:
+        hint = "see kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration"
+        raise CommandError(f"{path}: {error}", hint=hint) from error
+    return given
 
 
 def _check_policy(path: str) -> None:

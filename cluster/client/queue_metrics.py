@@ -24,10 +24,10 @@ class Histogram:
 
     def lines(self, name: str, labels: str) -> Iterator[str]:
         """Prometheus text; `labels` as in `name="job"`."""
-        total = 0
+        total, before = 0, f"{labels}," if labels else ""
         for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), self._counts, strict=True):
             total += count
-            yield f'{name}_bucket{{{labels},le="{bound}"}} {total}'
+            yield f'{name}_bucket{{{before}le="{bound}"}} {total}'
         yield f"{name}_sum{{{labels}}} {self._sum_s:g}"
         yield f"{name}_count{{{labels}}} {total}"
 

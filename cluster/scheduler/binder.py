@@ -91,20 +91,23 @@ class Binder:
             return await self._was_bound(pod, node)
         return True
 
+    async def find(self, pod: Object) -> Object | None:
+        """The pod as it is now; None if it is gone. Raises ApiError, ClientError."""
+        metadata = pod["metadata"]
+        try:
+            found: Object = await self._client.get("pods", metadata["name"], metadata["namespace"])
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return None
+        return found if found["metadata"]["uid"] == metadata["uid"] else None
+
     async def _was_bound(self, pod: Object, node: str) -> bool:
         """No answer came: the node stays taken until the server says what happened."""
-        metadata = pod["metadata"]
         while True:
-            try:
-                found = await self._client.get("pods", metadata["name"], metadata["namespace"])
-            except ApiError as error:
-                if error.code == 404:
-                    return False
-            except ClientError:
-                pass
-            else:
-                same = found["metadata"]["uid"] == metadata["uid"]
-                return same and (found.get("spec") or {}).get("nodeName") == node
+            with contextlib.suppress(ApiError, ClientError):
+                found = await self.find(pod)
+                return found is not None and found["spec"].get("nodeName") == node
             await self._seams.clock.sleep(0.5 + self._seams.randomness.random())
 
     async def report_failure(

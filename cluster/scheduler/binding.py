@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from cluster.client import ClientError
 from cluster.machinery.status import ApiError
+from cluster.scheduler.extenders import Extender
 from cluster.scheduler.followed import Followed
 from cluster.scheduler.framework.effects import Handle, Unbindable
 from cluster.scheduler.framework.profile import Profile
@@ -20,8 +20,16 @@ class Binding:
     """Of one pod. `reserve` belongs to the decision and happens at once; `finish` may take long."""
 
     def __init__(
-        self, handle: Handle, followed: Followed, profile: Profile, waiting: Waiting, node: str
+        self,
+        handle: Handle,
+        followed: Followed,
+        profile: Profile,
+        waiting: Waiting,
+        node: str,
+        extender: Extender | None = None,
     ) -> None:
+        """`extender`: binds in place of the profile's plugins."""
+        self._extender = extender
         self._handle, self._followed = handle, followed
         self._profile, self._waiting, self._node = profile, waiting, node
 
@@ -40,8 +48,8 @@ class Binding:
             return str(error)
         return ""
 
-    async def finish(self, bound: Callable[[], None]) -> str:
-        """Bind; why the pod is not bound, or "". `bound` is called at once when it is."""
+    async def finish(self) -> str:
+        """Bind; why the pod is not bound, or ""."""
         pod, node = self._pod, self._node
         try:
             for permit in self._profile.permits:
@@ -57,13 +65,15 @@ class Binding:
             raise
         if not done:
             return self._undo("the pod is gone or has another node")
-        bound()
         self._followed.queue.finish(self._waiting)
         for post_bind in self._profile.post_binds:
             post_bind.post_bind(self._handle, pod, node)
         return ""
 
     async def _bind(self) -> bool:
+        if self._extender is not None:
+            await self._extender.bind(self._pod, self._node)
+            return True
         for plugin in self._profile.binds:
             done = await plugin.bind(self._handle, self._pod, self._node)
             if done is not None:

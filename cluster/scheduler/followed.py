@@ -38,7 +38,7 @@ CATALOGUED = (
 
 class Followed:
     """Handlers for informers. Everything runs on one event loop, so all is consistent between
-    awaits. `assumed`: pods that are being bound, by uid, with their nodes."""
+    awaits. `assumed`: pods that are being bound, by uid, and since when."""
 
     def __init__(
         self, clock: Clock, profiles: Mapping[str, Profile], backoff_s: tuple[float, float]
@@ -47,7 +47,8 @@ class Followed:
         self.columns = Columns()
         self.queue = SchedulingQueue(clock, rules(self.columns, profiles), *backoff_s)
         self.nominations = Nominations()
-        self.assumed: dict[str, str] = {}
+        self.assumed: dict[str, tuple[PodInfo, float]] = {}
+        self._clock = clock
 
     def on_node(self, kind: str, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -116,15 +117,30 @@ class Followed:
             return
         if old is None or _pod_view(old) != _pod_view(new):
             self.queue.add(pod)
+            self.queue.happened(ClusterEvent("pods", "pending", old, new))
         else:
             self.queue.refresh(pod)
 
     # A decision and what becomes of it
 
     def assume(self, pod: PodInfo, node: str) -> None:
-        self.assumed[pod.uid] = node
+        self.assumed[pod.uid] = (pod, self._clock.now())
         self.columns.put_pod(node, pod)
         self.nominations.remove(pod.uid)
+
+    def overdue(self, before_s: float) -> list[tuple[str, PodInfo]]:
+        """Assumptions that are older."""
+        return [(uid, pod) for uid, (pod, since_s) in self.assumed.items() if since_s < before_s]
+
+    def confirm(self, uid: str, pod: PodInfo, found: Object | None) -> None:
+        """The API was asked about an assumption: keep it only if the pod is bound, or may be."""
+        if uid not in self.assumed:
+            return
+        if found is None:
+            self.forget(pod)
+            self.queue.remove(pod.key)
+        elif found["spec"].get("nodeName"):
+            self.on_pod("update", None, found)
 
     def forget(self, pod: PodInfo) -> bool:
         """Take an assumption back, unless the API confirmed a binding or the end meanwhile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from actors.component import Config
@@ -39,6 +39,9 @@ class Scheduler(Elected):
 
     def facts(self) -> Mapping[str, Any]:
         return self._term.facts() if self._term is not None else {}
+
+    def metrics(self) -> Iterable[str]:
+        return self._term.metrics() if self._term is not None else ()
 
     async def lead(self, client: Client) -> None:
         assert self._settings is not None

@@ -5,31 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from actors.seams import Seams
 from cluster.client import Client, ClientError, EventRecorder, Informer
 from cluster.client.informer import Handler
 from cluster.machinery.status import ApiError
-from cluster.scheduler.binder import Binder, NotThere, Session
-from cluster.scheduler.binding import Binding
+from cluster.scheduler.attempts import Attempts
+from cluster.scheduler.binder import Binder, Session
+from cluster.scheduler.extenders import Extender
 from cluster.scheduler.followed import CATALOGUED, Followed
 from cluster.scheduler.framework.cycle import Cycle
-from cluster.scheduler.framework.decision import Decision
 from cluster.scheduler.framework.effects import Handle
-from cluster.scheduler.framework.plugin import Nomination
-from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.plugins.profiles import Settings
 from cluster.scheduler.queue.queue import Waiting
-
-log = logging.getLogger(__name__)
 
 
 class Term:
     flush_every_s = 30.0
     in_flight = 500
     """Bindings that may be under way at once."""
+    overdue_s = 60.0
+    """How long after a binding the API may be silent about it."""
     slice_s = 0.005
     """How long pods are decided for before everything else gets its turn."""
 
@@ -52,8 +51,11 @@ class Term:
             name: Handle(self._columns, client, seams, self._binder(client, events))
             for name, events in self._events.items()
         }
+        self._extenders = [Extender(given, seams) for given in settings.extenders]
+        self._attempts = Attempts(
+            seams.clock, self._followed, self._cycles, self._handles, self._extenders
+        )
         self._slots = asyncio.Semaphore(self.in_flight)
-        self._bound = self._failed = 0
 
     def _follow(self, client: Client) -> list[Informer]:
         handlers: dict[str, Handler] = {
@@ -74,9 +76,15 @@ class Term:
         return Binder(client, self._seams, events, self._session, lambda: pods.version)
 
     def facts(self) -> dict[str, Any]:
+        attempts: Counter[str] = Counter()
+        for (result, _), count in self._attempts.metrics.attempts.items():
+            attempts[result] += count
         assumed = len(self._followed.assumed)
-        counts = {"bound": self._bound, "failed": self._failed, "assumed": assumed}
-        return {"nodes": len(self._columns), **counts, **self._queue.counts}
+        counts = {"bound": attempts["scheduled"], "failed": attempts["unschedulable"]}
+        return {"nodes": len(self._columns), "assumed": assumed, **counts, **self._queue.counts}
+
+    def metrics(self) -> Iterable[str]:
+        return self._attempts.metrics.lines(self._queue.counts)
 
     async def run(self) -> None:
         *others, pods = self._informers
@@ -94,11 +102,21 @@ class Term:
         finally:
             parts: list[Informer | EventRecorder] = [*self._informers, *self._events.values()]
             await asyncio.gather(*(part.stop() for part in parts))
+            await asyncio.gather(*(extender.close() for extender in self._extenders))
 
     async def _flush(self) -> None:
         while True:
             await self._seams.clock.sleep(self.flush_every_s)
             self._queue.flush()
+            await self._confirm()
+
+    async def _confirm(self) -> None:
+        """Ask about pods whose bindings the API has not told of for long: they may be gone."""
+        for uid, pod in self._followed.overdue(self._seams.clock.now() - self.overdue_s):
+            handle = self._handles[pod.scheduler_name]
+            with contextlib.suppress(ApiError, ClientError):
+                found = await handle.binder.find(pod.pod)
+                self._followed.confirm(uid, pod, found)
 
     async def _schedule_for_ever(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -106,77 +124,8 @@ class Term:
             end_s = self._seams.clock.now() + self.slice_s
             while waiting is not None:
                 await self._slots.acquire()
-                self._schedule(group, waiting)
+                task = group.create_task(self._attempts.begin(waiting))
+                task.add_done_callback(lambda _: self._slots.release())
                 late = self._seams.clock.now() >= end_s
                 waiting = None if late else self._queue.pop_now()
             await asyncio.sleep(0)
-
-    def _schedule(self, group: asyncio.TaskGroup, waiting: Waiting) -> None:
-        """Decide now; a task writes the decision."""
-        pod = waiting.pod
-        cycle = self._cycles[pod.scheduler_name]
-        decision = cycle.decide(pod)
-        if not decision.node:
-            self._failed += 1
-            rejected_by = decision.diagnosis.plugins if decision.diagnosis else ()
-            self._queue.park(waiting, rejected_by)
-            self._nominate(pod, decision)
-            task = group.create_task(self._report(pod, decision))
-        else:
-            handle = self._handles[pod.scheduler_name]
-            binding = Binding(handle, self._followed, cycle.profile, waiting, decision.node)
-            refused = binding.reserve()
-            task = group.create_task(self._bind(binding, pod, refused))
-        task.add_done_callback(lambda _: self._slots.release())
-
-    def _nominate(self, pod: PodInfo, decision: Decision) -> None:
-        """From now on, not only when the API has it, others leave room for the pod."""
-        nomination = decision.nomination or Nomination(keeps=True)
-        if nomination.node:
-            self._nominations.put(nomination.node, pod)
-        elif not nomination.keeps:
-            self._nominations.remove(pod.uid)
-
-    async def _bind(self, binding: Binding, pod: PodInfo, refused: str) -> None:
-        reason = refused or await binding.finish(self._count)
-        if reason:
-            await self._tell(pod, reason, "SchedulerError")
-
-    def _count(self) -> None:
-        self._bound += 1
-
-    async def _report(self, pod: PodInfo, decision: Decision) -> None:
-        """Tell why, and make room if that was decided."""
-        nomination = decision.nomination or Nomination(keeps=True)
-        node = nomination.node or (None if nomination.keeps else "")
-        told = await self._tell(pod, decision.message, "Unschedulable", node)
-        if nomination.node and told:
-            await self._preempt(pod, nomination)
-
-    async def _preempt(self, pod: PodInfo, nomination: Nomination) -> None:
-        """Victims go; pods of lower priority that were to have this node look for another."""
-        handle, node = self._handles[pod.scheduler_name], nomination.node
-        for other in [*self._nominations.on(node)]:
-            if other.priority < pod.priority:
-                self._nominations.remove(other.uid)
-                with contextlib.suppress(NotThere, ApiError, ClientError):
-                    await handle.binder.patch_status(other.pod, {"nominatedNodeName": None})
-        evictions = (
-            handle.binder.evict(victim.pod, pod.pod, node, pod.scheduler_name)
-            for victim in nomination.victims
-        )
-        for error in await asyncio.gather(*evictions, return_exceptions=True):
-            if error is not None:
-                log.warning("preempting for %s on %s failed: %s", pod.key, node, error)
-
-    async def _tell(
-        self, pod: PodInfo, message: str, reason: str, nominated: str | None = None
-    ) -> bool:
-        """Whether the API took it; otherwise it is told with the next attempt."""
-        binder = self._handles[pod.scheduler_name].binder
-        try:
-            await binder.report_failure(pod.pod, message, reason, nominated)
-        except (NotThere, ApiError, ClientError) as error:
-            log.info("%s could not be told: %s", pod.key, error)
-            return False
-        return True

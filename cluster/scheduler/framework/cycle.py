@@ -55,14 +55,18 @@ class Cycle:
         diagnosis = self.diagnose(pod)
         return Decision("", 0, diagnosis, self.post_filter(pod, diagnosis))
 
-    def select(self, pod: PodInfo, feasible: Mask, evaluation: Evaluation) -> Decision:
-        """The best of the feasible nodes, of which there is at least one."""
+    def select(
+        self, pod: PodInfo, feasible: Mask, evaluation: Evaluation, more: Scores | None = None
+    ) -> Decision:
+        """The best of the feasible nodes, of which there is at least one. `more`: extra scores."""
         count = int(np.count_nonzero(feasible))
         if nominated := self._nominated(pod, feasible):
             return Decision(nominated, count)
         if count == 1:
             return Decision(self.columns.names[int(feasible.argmax())], 1)
         total = self.scores(pod, feasible, evaluation)
+        if more is not None:
+            total += more
         best = np.flatnonzero(feasible & (total == total.max(where=feasible, initial=-1)))
         return Decision(self.columns.names[best[self.choose(len(best))]], count)
 

@@ -15,7 +15,8 @@ Object = dict[str, Any]
 class ClusterEvent:
     """`resource`: "nodes", "pods", "persistentvolumeclaims"...; `kind`: add, update or delete.
 
-    An update of a pod comes for pods that have a node. `old` is None on add, `new` on delete.
+    add, update and delete of pods are told of pods with a node; of one that waits for a node,
+    "pending". `old` is None on add, `new` on delete.
     """
 
     resource: str

@@ -158,6 +158,20 @@ class ScorePlugin(Plugin, ABC):
         return raw
 
 
+@dataclass(frozen=True)
+class Group:
+    """`least`: how many of its pods must be on nodes before any of them is of use."""
+
+    key: str
+    least: int
+
+
+class GroupPlugin(Plugin, ABC):
+    @abstractmethod
+    def group(self, pod: PodInfo) -> Group | None:
+        """Pods of one group are decided about together."""
+
+
 def normalized(raw: Scores, feasible: Mask, *, reverse: bool = False) -> Scores:
     """Stretch to 0..100 by the highest feasible score (upstream's DefaultNormalizeScore)."""
     highest = int(raw.max(where=feasible, initial=0))

@@ -16,6 +16,7 @@ from cluster.scheduler.framework.effects import (
 )
 from cluster.scheduler.framework.plugin import (
     FilterPlugin,
+    GroupPlugin,
     Plugin,
     PostFilterPlugin,
     PreEnqueuePlugin,
@@ -38,8 +39,10 @@ POINTS: dict[str, type[Plugin]] = {
     "preBind": PreBindPlugin,
     "bind": BindPlugin,
     "postBind": PostBindPlugin,
+    "group": GroupPlugin,
 }
-"""Extension points by their names in KubeSchedulerConfiguration. (preScore is part of score.)"""
+"""Extension points by their names in KubeSchedulerConfiguration; preScore is part of score, and
+"group" is this project's own."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,10 @@ class Profile:
     @cached_property
     def post_binds(self) -> Sequence[PostBindPlugin]:
         return self.at("postBind", PostBindPlugin)  # type: ignore[type-abstract]
+
+    @cached_property
+    def groups(self) -> Sequence[GroupPlugin]:
+        return self.at("group", GroupPlugin)  # type: ignore[type-abstract]
 
     @cached_property
     def plugins(self) -> dict[str, Plugin]:

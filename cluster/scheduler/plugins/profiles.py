@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from cluster.scheduler.framework.plugin import Plugin
 from cluster.scheduler.framework.profile import POINTS, Profile
@@ -38,6 +39,10 @@ def settings_of(given: Given | None, registry: Registry) -> Settings:
         raise ValueError(f"profiles: duplicate schedulerName in {names}")
     if len({profile.queue_sort.name for profile in profiles}) > 1:
         raise ValueError("profiles: all profiles must have the same queueSort plugin")
+    for extender in given.get("extenders") or ():
+        url = urlsplit(str(extender.get("urlPrefix") or ""))
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"extenders: no URL in urlPrefix: {extender.get('urlPrefix')!r}")
     first_s = float(given.get("podInitialBackoffSeconds", 1))
     most_s = float(given.get("podMaxBackoffSeconds", 10))
     if first_s <= 0 or most_s < first_s:

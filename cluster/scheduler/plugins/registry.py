@@ -11,6 +11,7 @@ from cluster.scheduler.framework.plugin import Plugin
 from cluster.scheduler.plugins import arguments
 from cluster.scheduler.plugins.default_binder import DefaultBinder
 from cluster.scheduler.plugins.dynamic_resources import DynamicResources
+from cluster.scheduler.plugins.gang_scheduling import GangScheduling
 from cluster.scheduler.plugins.image_locality import ImageLocality
 from cluster.scheduler.plugins.node_name import NodeName
 from cluster.scheduler.plugins.node_ports import NodePorts
@@ -77,6 +78,7 @@ class Registry:
             "NodeResourcesBalancedAllocation": arguments.node_resources_balanced,
             "DynamicResources": _plain(DynamicResources),
             "DefaultPreemption": arguments.default_preemption,
+            "GangScheduling": _plain(GangScheduling),
             "ImageLocality": _plain(ImageLocality),
             "DefaultBinder": _plain(DefaultBinder),
         }

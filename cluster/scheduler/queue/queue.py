@@ -157,9 +157,12 @@ class SchedulingQueue:
         return None
 
     def take(self, key: str) -> Waiting | None:
-        """This pod, if it waits to be tried or backs off; as `pop` otherwise."""
+        """This pod, if it waits for anything but the end of a try; as `pop` otherwise."""
         pod = self._pods.get(key)
-        if pod is None or not (self._queued.pop(key, None) is not None or key in self._timers):
+        if pod is None:
+            return None
+        queued = self._queued.pop(key, None) is not None
+        if not (queued or key in self._timers or self._parked.discard(pod)):
             return None
         if timer := self._timers.pop(key, None):
             timer.cancel()

@@ -104,9 +104,9 @@ class Plane:
         self.started.append(manager)
         return manager
 
-    async def scheduler(self, name="sched-0"):
+    async def scheduler(self, name="sched-0", **more):
         scheduler = Scheduler()
-        config = {"name": name, "client": self.client_config, "election": QUICK}
+        config = {"name": name, "client": self.client_config, "election": QUICK, **more}
         await scheduler.start(self.seams, config)
         self.started.append(scheduler)
         return scheduler
