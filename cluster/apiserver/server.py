@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import platform
+import ssl
 from typing import Any, cast
 
 from actors import followed_file
@@ -109,6 +110,7 @@ class ApiServer:
         tls = server_context(config["tls"], require_client=False)
         if config.get("request_header"):
             tls.load_verify_locations(config["request_header"]["ca"])
+        self._files.append(_followed_certificate(tls, config, seams))
         await self._listener.start(host, int(port), tls)
         self._address = f"{host}:{self._listener.port}"
         advertised = config.get("advertise_address") or host
@@ -401,6 +403,21 @@ class ApiServer:
             await self._encrypted.rules.stop()
         if self._auditor is not None:
             await self._auditor.log.stop()
+
+
+def _followed_certificate(tls: ssl.SSLContext, config: Config, seams: Seams) -> FollowedFile:
+    """New connections are served with a new certificate as soon as its files are there."""
+    cert, key = config["tls"]["cert"], config["tls"]["key"]
+
+    async def use(text: bytes) -> None:
+        try:  # elsewhere first: a context is of no use after a key that does not fit
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+        except ssl.SSLError as error:  # one of the two files is not there yet
+            raise ValueError(str(error)) from error
+        tls.load_cert_chain(cert, key)
+
+    interval_s = float(config.get("config_reload_s") or followed_file.INTERVAL_S)
+    return FollowedFile(cert, seams.clock, use, interval_s)
 
 
 def version() -> dict[str, str]:
