@@ -22,12 +22,15 @@ from actors.seams import system_seams
 from cluster.client.config import ClientConfig
 from cluster.client.informer import Informer
 from cluster.client.rest import Client
+from cluster.faults import nemeses
 from cluster.kubelet.runtimes import reap
 from cluster.machinery import meta
 
 Object = dict[str, Any]
 
 NAME = "node-death"
+RESTART_S = 3.0
+"""Until the supervisor has seen that the managers ended."""
 WITHIN_S, REPLACED_S = 5.0, 30.0
 DEFAULT_GRACE_S = 40.0
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -164,6 +167,9 @@ def shorten(folder: str, grace_s: float) -> None:
         if entry["kind"] == "controller-manager":
             settings = {"node_grace_s": grace_s}
             control.call(folder, {"verb": "configure", "name": name, "settings": settings})
+    time.sleep(RESTART_S)
+    while not nemeses.is_whole(discovery.read(folder)):
+        time.sleep(0.1)
 
 
 @click.command()

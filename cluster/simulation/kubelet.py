@@ -63,6 +63,14 @@ class Kubelet:
         self._pods.subscribe(self._observe)
         self._tasks = [asyncio.create_task(self._run())]
 
+    async def stop(self) -> None:
+        """As if the machine lost its power: nothing is told to anybody."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pods.stop()
+        await self._client.close()
+
     async def _run(self) -> None:
         await self._persist(self._register)
         self._pods.start()

@@ -52,6 +52,8 @@ class History:
     """By uid: versions of a spec, with the time until which each one was the newest."""
     lost: dict[str, list[float]] = field(default_factory=dict)
     """By uid of the controller: when ready pods were lost that no controller took away."""
+    ready_s: dict[str, float] = field(default_factory=dict)
+    """By uid of a pod: since when it has been ready."""
     blamed: set[str] = field(default_factory=set)
     """Uids of pods that users deleted or evicted, or are about to."""
 
@@ -72,6 +74,9 @@ class History:
         for obj in (old,) if old is not None else ():
             if (reference := meta.controller_of(obj)) is not None:
                 self.children.get(reference["uid"], {}).pop(key, None)
+        became = new is not None and new.get("kind") == "Pod" and is_ready(new)
+        if new is not None and became and (old is None or not is_ready(old)):
+            self.ready_s[new["metadata"]["uid"]] = now_s
         if new is None:
             self.objects.pop(key, None)
         else:
@@ -81,6 +86,10 @@ class History:
         if old is not None and new is not None and old.get("spec") != new.get("spec"):
             kept = self.specs.setdefault(old["metadata"]["uid"], deque(maxlen=50))
             kept.append((now_s, old.get("spec") or {}))
+
+    def ready_for_s(self, pod: Object, now_s: float) -> float:
+        """How long it has been ready, or was before it began to go."""
+        return now_s - self.ready_s.get(pod["metadata"]["uid"], now_s)
 
     def alive(self, uid: str) -> Object | None:
         """The object of that uid if it still exists."""

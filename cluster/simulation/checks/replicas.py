@@ -17,6 +17,8 @@ from cluster.simulation.checks.history import (
 )
 
 Object = dict[str, Any]
+ROUNDED_S = 1.0
+"""Times of conditions are whole seconds: a pod counts as available up to that much early."""
 
 
 def limits(spec: Object) -> tuple[int, int]:
@@ -96,6 +98,9 @@ def _taken(change: Change, history: History) -> Iterator[str]:
         return
     deployment = history.alive(above["uid"])
     if deployment is None or deployment["metadata"].get("deletionTimestamp"):
+        return
+    needed_s = float(deployment["spec"].get("minReadySeconds") or 0)
+    if history.ready_for_s(change.obj, change.now_s) < needed_s + ROUNDED_S:
         return
     uid = deployment["metadata"]["uid"]
     sets = history.of(uid, "ReplicaSet")
