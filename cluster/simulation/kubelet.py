@@ -49,8 +49,13 @@ Started = Callable[[str, Container], None]
 
 
 class Kubelet:
-    def __init__(self, node: str, containers: Containers, started: Started) -> None:
+    """`pace`: all that pods take, as a share of what is usual."""
+
+    def __init__(
+        self, node: str, containers: Containers, started: Started, pace: float = 1.0
+    ) -> None:
         self._node, self._containers, self._started = node, containers, started
+        self._pace = pace
 
     async def start(self, seams: Seams, client: ClientConfig) -> None:
         self._clock, self._randomness = seams.clock, seams.randomness
@@ -124,7 +129,7 @@ class Kubelet:
         return self._next_s(container, now_s)
 
     def _new(self, pod: Object, now_s: float) -> Container:
-        pick, metadata = self._randomness.uniform, pod["metadata"]
+        pick, metadata = self._takes_s, pod["metadata"]
         given = metadata.get("annotations") or {}
         starts_s = now_s + pick(*START_S)
         never = given.get("sim/ready") == "never"
@@ -133,16 +138,19 @@ class Kubelet:
         return Container(
             metadata["uid"], metadata["namespace"], metadata["name"], starts_s,
             float("inf") if never else starts_s + pick(*READY_S),
-            starts_s + float(run_s) * pick(0.5, 1.5) if run_s else None,
+            starts_s + float(run_s) * self._randomness.uniform(0.5, 1.5) if run_s else None,
             self._randomness.choice([0, 0, 1]) if code == "flaky" else int(code),
         )  # fmt: skip
+
+    def _takes_s(self, least: float, most: float) -> float:
+        return self._randomness.uniform(least, most) * self._pace
 
     def _advance(self, pod: Object, container: Container, now_s: float) -> None:
         """Time passes for what runs; a pod that goes is stopped."""
         going = pod["metadata"].get("deletionTimestamp")
         if going and container.stops_s is None:
             grace_s = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-            stop_s = self._randomness.uniform(*STOP_S) if container.running else 0.0
+            stop_s = self._takes_s(*STOP_S) if container.running else 0.0
             container.stops_s = now_s + min(grace_s, stop_s)
         fresh = not container.running and container.exited is None
         if fresh and not going and now_s >= container.starts_s:
