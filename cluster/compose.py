@@ -13,6 +13,7 @@ from typing import Any
 
 from actors.component import ActorSpec, ComponentSpec
 from actors.placement import Machine, spread
+from cluster.kubelet import ray_resources
 from cluster.machinery import jwt
 from cluster.metrics.registration import HOST as METRICS_HOST
 from cluster.pki import Authority, KeyPair
@@ -387,6 +388,11 @@ class _Wiring:
         component = ComponentSpec("cluster.scheduler.scheduler:Scheduler", config)
         return self._spec(scheduler, "scheduler", [component], files)
 
+    def _extended(self, node: Placed) -> dict[str, str]:
+        """The first node on a machine has what Ray says the machine has, GPUs for instance."""
+        same = [each for each in self._layout.nodes if each.machine == node.machine]
+        return ray_resources.extended(node.machine.resources) if same[0] == node else {}
+
     def _node(self, index: int, node: Placed) -> ActorSpec:
         kubelet_client, kubelet_files = self._client(
             node.name, f"system:node:{node.name}", ["system:nodes"]
@@ -409,6 +415,7 @@ class _Wiring:
             "cluster_dns": self._shape.dns_address,
             "cluster_domain": DOMAIN,
             "labels": {},
+            "capacity": self._extended(node),
             "tls": tls,
             "rotate_certificates": True,
             "runtime": "process",

@@ -22,6 +22,8 @@ from cluster.scheduler.framework.effects import Handle
 from cluster.scheduler.plugins.profiles import Settings
 from cluster.scheduler.queue.queue import Waiting
 
+DEVICES = "/apis/resource.k8s.io/v1"
+
 
 class Term:
     flush_every_s = 30.0
@@ -33,7 +35,7 @@ class Term:
     """How long pods are decided for before everything else gets its turn."""
 
     def __init__(self, client: Client, seams: Seams, settings: Settings) -> None:
-        self._seams = seams
+        self._client, self._seams = client, seams
         profiles = {profile.name: profile for profile in settings.profiles}
         backoff_s = (settings.first_backoff_s, settings.max_backoff_s)
         self._followed = Followed(seams.clock, profiles, backoff_s)
@@ -71,6 +73,15 @@ class Term:
             informers.append(informer)
         return informers
 
+    async def _leave_out_what_is_not_served(self) -> None:
+        """An older API server knows no devices: there is nothing to follow then."""
+        status = 0
+        with contextlib.suppress(ClientError):
+            status = (await self._client.raw("GET", DEVICES)).status
+        if status == 404:
+            group = DEVICES.split("/")[2]
+            self._informers = [i for i in self._informers if i.resource.group != group]
+
     def _binder(self, client: Client, events: EventRecorder) -> Binder:
         pods = self._informers[-1]
         return Binder(client, self._seams, events, self._session, lambda: pods.version)
@@ -87,6 +98,7 @@ class Term:
         return self._attempts.metrics.lines(self._queue.counts)
 
     async def run(self) -> None:
+        await self._leave_out_what_is_not_served()
         *others, pods = self._informers
         for informer in others:
             informer.start()

@@ -5,7 +5,7 @@ usage: scripts/bench scheduler [--nodes 1000,5000] [--cluster-nodes 1000] [CASE.
 The core is measured as pods decided per second in one process, beside upstream's thresholds
 (scheduler_perf, 5,000 nodes). End to end, pods are made, scheduled and bound: beside a real
 kube-scheduler 1.20 with its API server and 3 members of etcd, 2 cores, on another day. Nodes are
-objects without a kubelet. CASE: part of a case's name, or "cluster" for end to end.
+objects without a kubelet. CASE: part of a case's name, "packing" or "cluster" (end to end).
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ import gc
 import random
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import scheduling_cluster
+import yaml
 from figures import tell
 from scheduling_cases import CASES, FULL, Case, Kind, node
 
 from cluster.scheduler.columns import Columns
 from cluster.scheduler.framework.batch import schedule
 from cluster.scheduler.framework.cycle import Cycle
+from cluster.scheduler.framework.profile import Profile
 from cluster.scheduler.model.pod_info import PodInfo
-from cluster.scheduler.plugins.profiles import default_profile
+from cluster.scheduler.plugins.profiles import default_profile, settings_of
+from cluster.scheduler.plugins.registry import Registry
+
+EXAMPLE = Path(__file__).parents[2] / "examples/scheduler/configuration.yaml"
 
 
 class Core:
@@ -80,6 +86,44 @@ def core(sizes: Sequence[int], chosen: Sequence[Case]) -> None:
             tell(name, "pods_per_s", per_s, case.threshold, nodes=nodes, pods=pods)
 
 
+GPUS, GPU_NODES = 8, 100
+ASKED = (1, 1, 1, 2, 2, 4, 8)
+"""GPUs of pods, in the mix that they come in."""
+
+
+def packing(seed: int = 1) -> None:
+    """Nodes used for the same pods, and how many GPUs a full cluster leaves in pieces.
+
+    Pods of 1 to 8 GPUs come until one with 8 does not fit; what is free then is of no use to it.
+    """
+    for name in ("default-scheduler", "packing", "gpu-packing"):
+        cycle = Cycle(Columns(), _profile(name), choose=random.Random(seed).randrange)
+        for number in range(GPU_NODES):
+            made = node(number)
+            made["status"]["allocatable"] |= {"nvidia.com/gpu": str(GPUS), "cpu": "96"}
+            cycle.columns.put_node(made)
+        order, used, number = random.Random(seed), 0, 0
+        while True:
+            asked, number = order.choice(ASKED), number + 1
+            requests = {"nvidia.com/gpu": str(asked), "cpu": str(asked)}
+            container = {"name": "c", "resources": {"requests": requests}}
+            metadata = {"name": f"p{number}", "namespace": "d", "uid": str(number)}
+            pod = PodInfo.of({"metadata": metadata, "spec": {"containers": [container]}})
+            if not schedule(cycle, [pod]).bindings:
+                break
+            used += asked
+            if number == GPU_NODES // 2:
+                nodes = len({where for where, _ in cycle.columns.placed()})
+                tell(f"packing: nodes used by {number} pods", "nodes", nodes, None, profile=name)
+        share = 100 * used / (GPUS * GPU_NODES)
+        tell("packing: GPUs in use when one pod first waits", "%", share, None, profile=name)
+
+
+def _profile(name: str) -> Profile:
+    given = yaml.safe_load(EXAMPLE.read_text())
+    return next(p for p in settings_of(given, Registry()).profiles if p.name == name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2])
     parser.add_argument("--nodes", default="1000,5000")
@@ -87,6 +131,8 @@ def main() -> None:
     parser.add_argument("cases", nargs="*")
     given = parser.parse_args()
     wanted = [case for case in CASES if not given.cases or any(c in case.name for c in given.cases)]
+    if not given.cases or "packing" in given.cases:
+        packing()
     core([int(size) for size in given.nodes.split(",")], wanted)
     if not given.cases or "cluster" in given.cases:
         scheduling_cluster.run(given.cluster_nodes)

@@ -6,6 +6,7 @@ that are not known (yet) are remembered.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,8 @@ class Columns:
         self._nodes: dict[str, Object] = {}
         self._pods: dict[str, tuple[str, PodInfo]] = {}
         self._on_node: dict[str, dict[str, PodInfo]] = {}
+        self.priorities: Counter[int] = Counter()
+        """How many pods of each priority there are on nodes that exist."""
         self.claim_users: dict[str, dict[str, str]] = {}
         """Per PersistentVolumeClaim the nodes of the pods (by uid) that use it."""
 
@@ -198,6 +201,7 @@ class Columns:
         self.amounts.account(row, pod, sign)
         self.census.account(row, pod, sign)
         self.claim_count.array[row] += sign * len(pod.claims)
+        self.priorities[pod.priority] += sign
         if pod.affinity is not NO_AFFINITY:
             self.owners.account(row, pod, sign)
         for port in pod.ports:

@@ -61,7 +61,7 @@ class DefaultPreemption(PostFilterPlugin):
 def _not_eligible(cycle: Cycle, pod: PodInfo, diagnosis: Diagnosis) -> str:
     if pod.spec.get("preemptionPolicy") == "Never":
         return "not eligible due to preemptionPolicy=Never."
-    node = pod.nominated
+    node = cycle.nominations.node_of(pod.uid) or pod.nominated
     row = cycle.columns.rows.get(node)
     if row is None or diagnosis.resolvable is None or not diagnosis.resolvable[row]:
         return ""

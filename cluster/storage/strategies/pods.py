@@ -9,6 +9,12 @@ from cluster.storage.strategies.base import Strategy, keep, keep_all_but_manager
 
 DEFAULT_GRACE_S = 30
 FINISHED = ("Succeeded", "Failed")
+GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 class PodStrategy(Strategy):
@@ -28,7 +34,10 @@ class PodStrategy(Strategy):
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
-        obj["status"] = {"phase": "Pending", "qosClass": qos.class_of(obj.get("spec") or {})}
+        spec = obj.get("spec") or {}
+        obj["status"] = {"phase": "Pending", "qosClass": qos.class_of(spec)}
+        if spec.get("schedulingGates"):
+            obj["status"]["conditions"] = [dict(GATED)]
 
     def prepare_status(self, new: Object, old: Object) -> None:
         super().prepare_status(new, old)

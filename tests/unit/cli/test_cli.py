@@ -123,6 +123,15 @@ def test_a_plan_has_every_actor_with_its_own_address_and_files():
                     assert {tls["ca"], tls["cert"], tls["key"]} <= paths
 
 
+def test_what_ray_says_a_machine_has_is_an_extended_resource_of_its_first_node():
+    has = {"CPU": 8.0, "GPU": 4.0, "memory": 1e9, "node:10.0.0.1": 1.0, "half": 0.5, "TPU-v4": 2.0}
+    machine = Machine("10.0.0.1", "a", "1", has)
+    shape = compose.Shape("one", "/var/lib/one", 16, nodes=2)
+    nodes = [a for a in compose.plan(shape, [machine]).actors if a.kind == "node"]
+    capacities = [actor.components[0].config["capacity"] for actor in nodes]
+    assert capacities == [{"ray.io/GPU": "4", "ray.io/TPU-v4": "2"}, {}]
+
+
 def test_members_that_share_a_machines_address_have_ports_of_their_own():
     shape = compose.Shape("one", "/var/lib/one", 16, members=3)
     two = [Machine("10.0.0.1", "a", "1", {}), Machine("10.0.0.2", "b", "2", {})]
