@@ -50,10 +50,11 @@ from cluster.storage.claim_repair import ClaimRepair
 from cluster.storage.claims import Allocator
 from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Feed
+from cluster.storage.generated_names import name_suffix
 from cluster.storage.listing import Lister
 from cluster.storage.namespace_guard import NamespaceGuard
 from cluster.storage.quotas import Quotas
-from cluster.storage.registry import Environment, Registry, name_suffix
+from cluster.storage.registry import Environment, Registry
 from cluster.storage.strategies import table
 from raftstore.client import StoreClient
 from raftstore.errors import StoreError

@@ -6,7 +6,6 @@ passes as `change` may run several times, each time on the newest version.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,6 +23,7 @@ from cluster.storage.encoding import Object
 from cluster.storage.encryption import Stale
 from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Progress
+from cluster.storage.generated_names import name_suffix, new_uid
 from cluster.storage.namespace_guard import Guard
 from cluster.storage.options import DeleteOptions, Preconditions
 from cluster.storage.quotas import NOTHING, Charge, Quotas
@@ -38,8 +38,6 @@ from raftstore.types import Compare, Delete, Op, Put, Range, RangeResult, Result
 
 WRITE_ATTEMPTS = 64
 NAME_ATTEMPTS = 8
-SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-"""Upstream's alphabet for generated names: no vowels, so no words."""
 
 Change = Callable[[Object], Awaitable[Object]]
 """From the current object (the callee may change it) to the wanted one."""
@@ -170,7 +168,7 @@ class Registry:
     ) -> Written:
         """Store a new object; `obj` belongs to the registry from now on. 409 if it exists."""
         seams = self._env.seams
-        fill_system_metadata(obj, _uuid(seams), seams.clock.wall())
+        fill_system_metadata(obj, new_uid(seams), seams.clock.wall())
         prefix = "" if obj["metadata"].get("name") else obj["metadata"].get("generateName", "")
         for attempt in range(NAME_ATTEMPTS):
             new = encoding.copied(obj) if prefix else obj
@@ -283,7 +281,7 @@ class Registry:
         """What stands in the store as a claim of this holder."""
         seams = self._env.seams
         now_s = seams.clock.wall()
-        return lambda claim: claiming.content(claim, holder.decode(), _uuid(seams), now_s)
+        return lambda claim: claiming.content(claim, holder.decode(), new_uid(seams), now_s)
 
     async def _put(self, key: bytes, data: bytes) -> Put:
         lease = await self._env.leases.current() if self.strategy.expires else 0
@@ -499,17 +497,3 @@ class Registry:
 def _uid_conflict(resource: Resource, name: str, asked: str, had: str) -> ApiError:
     text = f"Precondition failed: UID in precondition: {asked}, UID in object meta: {had}"
     return status.conflict(resource, name, text)
-
-
-def name_suffix(seams: Seams) -> str:
-    """Five letters. One draw: each asks the system for randomness."""
-    base = len(SUFFIX_LETTERS)
-    drawn, suffix = seams.randomness.randrange(base**5), ""
-    for _ in range(5):
-        drawn, letter = divmod(drawn, base)
-        suffix += SUFFIX_LETTERS[letter]
-    return suffix
-
-
-def _uuid(seams: Seams) -> str:
-    return str(uuid.UUID(int=seams.randomness.getrandbits(128), version=4))
