@@ -85,6 +85,7 @@ class ApiServer:
         self._address: str | None = None
         self._store_problem = "not asked yet"
         self._bootstrapped = False
+        self._leaving = False
         self._encrypted: encryption.EncryptedStore | None = None
         self._files: list[FollowedFile] = []
 
@@ -341,7 +342,7 @@ class ApiServer:
             "autoregister-completion": lambda: (
                 "" if self._aggregation.registered else "not finished"
             ),
-            "shutdown": lambda: "process is shutting down" if self._draining.is_set() else "",
+            "shutdown": lambda: "process is shutting down" if self._leaving else "",
         }
 
     def _following(self) -> bool:
@@ -380,8 +381,7 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Leave the endpoints, end watches cleanly, finish requests, let go of the address."""
-        if getattr(self, "_draining", None) is not None:
-            self._draining.set()
+        self._leaving = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -390,6 +390,9 @@ class ApiServer:
                 async with asyncio.timeout(LEAVE_TIMEOUT_S):
                     await self._membership.leave()
         if self._listener is not None:
+            delay_s = float(self._config.get("shutdown_delay_s") or 0)
+            await self._seams.clock.sleep(delay_s)  # who balances the load sees it go
+            self._draining.set()
             await self._listener.stop()
         if getattr(self, "_definitions", None) is not None:
             await self._aggregation.stop()

@@ -113,6 +113,23 @@ def test_readiness_fails_first(api: RunningApi) -> None:
     api.start()
 
 
+def test_a_server_goes_on_for_a_while_after_it_has_said_that_it_ends(tmp_path: Path) -> None:
+    """So that those who send clients to it have time to stop doing so."""
+    api = RunningApi(tmp_path, shutdown_delay_s=1.0)
+    stopping = in_background(api.stop)
+    while not api.server._leaving:
+        time.sleep(0.001)
+    assert api.raw("GET", "/readyz")[0] == 500
+    status = api.raw("GET", MAPS)[0]  # on a new connection
+    assert status == 200
+    endpoints = "/api/v1/namespaces/default/endpoints/kubernetes"
+    while api.json("GET", endpoints)[1].get("subsets"):
+        time.sleep(0.01)
+    stopping.join()
+    api.start()
+    api.close()
+
+
 class SlowStore(MemoryStore):
     """Its first big read waits until `let_go`."""
 
