@@ -35,8 +35,10 @@ NODE_IP, DNS_IP, SERVICE_IP = "127.88.1.1", "127.89.0.10", "127.89.0.77"
 class Cluster:
     """An API server without controllers and one node, on a loop in a thread."""
 
-    def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, loop: asyncio.AbstractEventLoop | None = None, **api_config: Any
+    ) -> None:
+        self.folder, self._api_config = folder, api_config
         self._authority = Authority.create("test-ca")
         self._loop = loop or asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -72,6 +74,7 @@ class Cluster:
             tls=self._files("kube-apiserver", names=["127.0.0.1"]),
             kubelet_tls=self._files("kubelet-client", ("system:masters",)),
             service_cidr="127.89.0.0/16",
+            **self._api_config,
         )
         while not (await api.health()).ready:
             await asyncio.sleep(0.01)

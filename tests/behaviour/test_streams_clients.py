@@ -87,7 +87,12 @@ Server((os.environ["POD_IP"], 8080), Handler).serve_forever()
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(tmp_path_factory.mktemp("clients"), uvloop.new_event_loop())
+    folder = tmp_path_factory.mktemp("clients")
+    rule = {"level": "Metadata", "resources": [{"group": "", "resources": ["pods/*"]}]}
+    policy = {"kind": "Policy", "apiVersion": "audit.k8s.io/v1", "rules": [rule]}
+    (folder / "policy.json").write_text(json.dumps(policy))
+    audit = {"policy": str(folder / "policy.json"), "log": str(folder / "audit.log")}
+    made = Cluster(folder, uvloop.new_event_loop(), audit=audit)
     container = {"env": POD_IP, "ports": [{"containerPort": 8080, "name": "http"}]}
     container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
     made.apply(pod("web", "python3", "-c", WEB, container=container))
@@ -359,6 +364,18 @@ def test_policies_judge_connections(cluster: Cluster) -> None:
 
     eventually(lambda: b"not this one" in run("forbidden").stderr)
     assert run("fine").stdout == b"fine\n"
+
+
+def test_connections_are_in_the_audit_log_from_beginning_to_end(cluster: Cluster) -> None:
+    subprocess.run(cluster.command("exec", "web", "--", "echo", "noted"), capture_output=True)
+
+    def stages() -> list[tuple[str, int]]:
+        lines = (cluster.folder / "audit.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines if "command=noted" in line]
+        return [(e["stage"], (e.get("responseStatus") or {}).get("code", 0)) for e in events]
+
+    wanted = [("RequestReceived", 0), ("ResponseStarted", 101), ("ResponseComplete", 101)]
+    eventually(lambda: stages() == wanted)
 
 
 def peak_mib() -> float:

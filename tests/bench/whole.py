@@ -49,7 +49,7 @@ class Whole:
     def __init__(self, home: str) -> None:
         self._environment = {**os.environ, "RAYKUBE_HOME": home, "RAYKUBE_NAME": "bench"}
         self.folder = f"{home}/bench"
-        self._kubeconfig = f"{home}/kubeconfig"
+        self.kubeconfig = f"{home}/kubeconfig"
         self.client: Client
 
     def raykube(self, *arguments: str) -> str:
@@ -62,10 +62,10 @@ class Whole:
         return done.stdout
 
     def up(self, *options: str) -> None:
-        self.raykube("up", "--wait", "120s", "--kubeconfig", self._kubeconfig, *options)
+        self.raykube("up", "--wait", "120s", "--kubeconfig", self.kubeconfig, *options)
 
     def new_client(self) -> Client:
-        config = ClientConfig.from_kubeconfig(self._kubeconfig)
+        config = ClientConfig.from_kubeconfig(self.kubeconfig)
         return Client(config, system_seams(), "bench", timeout_s=60.0)
 
     def facts(self, kind: str) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from cluster.streaming.websocket import HandshakeRefused, WebSocket, WebSocketCh
 
 IDLE_S = 4 * 3600.0
 """streamingConnectionIdleTimeout of upstream's kubelet."""
+CONNECTIONS_MAX = 1000
 AFTER_CLIENT_S = 1.0
 DIAL_TIMEOUT_S = 10.0
 RUN_TIMEOUT_S = 600.0
@@ -59,6 +60,7 @@ class Streams:
         self, seams: Seams, pods: Pods, runtime: Interactive | None, idle_s: float = IDLE_S
     ) -> None:
         self._seams, self._pods, self._runtime, self._idle_s = seams, pods, runtime, idle_s
+        self._open = 0
 
     async def handle(self, request: Request) -> Response | Upgrade:
         """For a path with one of PREFIXES: `/KIND/NAMESPACE/POD[/UID][/CONTAINER]`."""
@@ -180,7 +182,11 @@ class Streams:
     def _upgrade(
         self, headers: Mapping[str, str], run: Callable[[Link], Awaitable[None]]
     ) -> Upgrade:
+        if self._open >= CONNECTIONS_MAX:
+            raise NotHere(f"there are {CONNECTIONS_MAX} streams on this node already", 503)
+
         async def watched(link: Link) -> None:
+            self._open += 1
             work = asyncio.ensure_future(run(link))
             idle = asyncio.ensure_future(end_when_idle(link, self._seams.clock, self._idle_s))
             gone = asyncio.ensure_future(_gone(link))
@@ -191,6 +197,7 @@ class Streams:
                 if work.done():
                     await work
             finally:
+                self._open -= 1
                 for task in (work, idle, gone):
                     task.cancel()
                 await asyncio.gather(work, idle, gone, return_exceptions=True)

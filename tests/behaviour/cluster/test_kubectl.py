@@ -102,6 +102,20 @@ def test_a_service_address_balances_over_all_ready_pods(cluster, web, harness):
     assert answered == pods
 
 
+def test_commands_files_and_ports_reach_pods_on_every_node(cluster, web, tmp_path):
+    for entry in cluster.get("pods", "-n", web)["items"]:
+        name = entry["metadata"]["name"]
+        command = ("exec", "-i", name, "-n", web, "--", "sh", "-c", "cat; echo $POD_NAME; exit 3")
+        done = cluster.kubectl(*command, stdin="hello ", check=False)
+        assert (done.stdout, done.returncode) == (f"hello {name}\n", 3)
+    (tmp_path / "sent").write_bytes(bytes(range(256)) * 4096)
+    cluster.kubectl("cp", "-n", web, str(tmp_path / "sent"), f"{name}:/tmp/{name}")
+    cluster.kubectl("cp", "-n", web, f"{name}:/tmp/{name}", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+    path = f"/api/v1/namespaces/{web}/services/web/proxy/"
+    assert cluster.out("get", "--raw", path).split()[1] == "plain"
+
+
 def test_get_wide_shows_addresses_and_nodes(cluster, web):
     header, *rows = cluster.out("get", "pods", "-n", web, "-o", "wide").splitlines()
     assert header.split()[:7] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]

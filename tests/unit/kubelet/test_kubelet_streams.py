@@ -24,7 +24,7 @@ from cluster.kubelet.runtimes.base import Container, ContainerSpec
 from cluster.kubelet.runtimes.process import ProcessRuntime
 from cluster.kubelet.runtimes.reap import reap
 from cluster.kubelet.server import KubeletServer
-from cluster.kubelet.streams import remote_command
+from cluster.kubelet.streams import remote_command, routes
 from cluster.streaming.link import Link
 from cluster.streaming.spdy import frames
 from cluster.streaming.spdy.connection import Connection, Stream
@@ -387,5 +387,20 @@ def test_a_request_with_a_giant_head_is_dropped(run: Any) -> None:
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         writer.close()
+
+    run(test)
+
+
+def test_a_node_has_only_so_many_streams_at_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "CONNECTIONS_MAX", 2)
+
+    async def test(rig: Rig) -> None:
+        first = await rig.spdy("/portForward/ns/p", "portforward.k8s.io")
+        second = await rig.spdy("/portForward/ns/p", "portforward.k8s.io")
+        refused = await rig.spdy("/portForward/ns/p", "portforward.k8s.io")
+        assert (first.status, second.status, refused.status) == (101, 101, 503)
+        first.close()
+        while (await rig.spdy("/portForward/ns/p", "portforward.k8s.io")).status != 101:
+            await asyncio.sleep(0.05)
 
     run(test)
