@@ -4,7 +4,7 @@ usage: scripts/bench streams [--commands 60] [--mib 128] [--clients 8]
 
 kubectl's own protocols by clients of the benchmark (WebSocket v5 for exec, SPDY in a WebSocket for
 port-forward), through an API server and a kubelet in processes of their own, all over TLS. There
-is no peer on this machine; `load generator` among the CPU seconds is what the clients themselves cost.
+is no peer on this machine; `load generator` among the CPU seconds is what the clients cost.
 """
 
 from __future__ import annotations
