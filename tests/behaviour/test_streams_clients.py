@@ -470,10 +470,6 @@ def tasks_of_streams(cluster: Cluster) -> list[str]:
 def test_nothing_is_left_of_streams_whose_api_server_is_killed(cluster: Cluster) -> None:
     mark = f"77{os.getpid()}.25"
 
-    def running() -> list[str]:
-        found = subprocess.run(["pgrep", "-f", f"^sleep {mark}"], capture_output=True, text=True)
-        return found.stdout.split()
-
     with (
         subprocess.Popen(
             cluster.command("exec", "-i", "web", "--", "sleep", mark), stdin=PIPE
@@ -485,9 +481,9 @@ def test_nothing_is_left_of_streams_whose_api_server_is_killed(cluster: Cluster)
         held = socket.create_connection(("127.0.0.1", port))
         held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"GET /" in held.recv(65536)
-        eventually(lambda: len(running()) == 1)
+        eventually(lambda: len(running(mark)) == 1)
         cluster._call(_cut(cluster))
-        eventually(lambda: not running())
+        eventually(lambda: not running(mark))
         eventually(lambda: not tasks_of_streams(cluster))
         assert a.wait(20) != 0
         assert select.select([held], [], [], 20)[0]
@@ -499,3 +495,36 @@ async def _cut(cluster: Cluster) -> None:
     """As the death of the API server's process: its connections just end."""
     for each in list(cluster.api._listener._connections):
         each._transport.abort()
+
+
+def test_a_new_kubelet_finds_no_commands_of_the_old_one_and_attaches_to_what_runs_on(
+    cluster: Cluster,
+) -> None:
+    mark = f"76{os.getpid()}.25"
+    script = "while read line; do echo got $line; done"
+    cluster.apply(pod("listener", "sh", "-c", script, container={"stdin": True}))
+    cluster.wait("listener", "condition=Ready")
+    with subprocess.Popen(cluster.command("exec", "web", "--", "sleep", mark)) as client:
+        eventually(lambda: len(running(mark)) == 1)
+        cluster.restart_kubelet()
+        eventually(lambda: not running(mark))
+        assert client.wait(20) != 0
+
+    def said() -> bytes:
+        attach = cluster.command("attach", "-i", "listener")
+        with subprocess.Popen(attach, stdin=PIPE, stdout=PIPE, stderr=PIPE) as attached:
+            assert attached.stdin is not None
+            assert attached.stdout is not None
+            attached.stdin.write(b"again\n")
+            attached.stdin.flush()
+            line = attached.stdout.readline()
+            attached.kill()
+            return line
+
+    eventually(lambda: said() == b"got again\n")
+    cluster.kubectl("delete", "pod", "listener", "--grace-period=0", "--force")
+
+
+def running(mark: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", f"^sleep {mark}"], capture_output=True, text=True)
+    return found.stdout.split()
