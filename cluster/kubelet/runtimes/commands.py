@@ -8,18 +8,17 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from cluster.kubelet.runtimes.base import RuntimeFailure
 from cluster.kubelet.runtimes.descriptors import Sink, Source, readable
 from cluster.kubelet.runtimes.helpers import attachments, terminal
 from cluster.kubelet.runtimes.interactive import Wanted
+from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 5.0
 _QUEUED = 4
-Launch = Callable[[socket.socket, Sequence[str]], Awaitable[asyncio.subprocess.Process]]
-"""Starts the helper `session` with a socket as its standard input."""
 
 
 class Command:
@@ -76,34 +75,37 @@ class Command:
                 os.close(self._master)
 
 
-async def start(launch: Launch, folder: str, command: Sequence[str], wanted: Wanted) -> Command:
+async def start(
+    helpers: SessionHelpers, folder: str, command: Sequence[str], wanted: Wanted
+) -> Command:
     """Raises RuntimeFailure if the command cannot be started."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    words = [folder, json.dumps(wanted.__dict__), *command]
-    try:
-        process = await launch(theirs, words)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
+    helper = await helpers.take()
+    order = {"folder": folder, "wanted": wanted.__dict__, "command": list(command)}
+    data = json.dumps(order).encode()
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
-            await readable(ours.fileno())
-        data, ends, _, _ = socket.recv_fds(ours, 8192, 3)
-        error = json.loads(data)["error"] if data else "the helper ended"
+            await _send(helper.control, struct.pack("!I", len(data)) + data)
+            await readable(helper.control.fileno())
+        answer, ends, _, _ = socket.recv_fds(helper.control, 8192, 3)
+        error = json.loads(answer)["error"] if answer else "the helper ended"
     except BaseException as failure:
-        ours.close()
-        await process.wait()
-        if isinstance(failure, TimeoutError):
-            raise RuntimeFailure("ExecFailed", "the command did not start in time") from None
+        await helper.end()
+        if isinstance(failure, TimeoutError | OSError):
+            raise RuntimeFailure("ExecFailed", f"the command did not start: {failure}") from None
         raise
     if error:
-        ours.close()
-        await process.wait()
+        await helper.end()
         raise RuntimeFailure("ExecFailed", error)
-    return Command(process, ours, wanted, ends)
+    helpers.keep_spare()
+    return Command(helper.process, helper.control, wanted, ends)
+
+
+async def _send(control: socket.socket, data: bytes) -> None:
+    sink = Sink(os.dup(control.fileno()))
+    try:
+        await sink.write(data)
+    finally:
+        sink.close()
 
 
 class _Queue:

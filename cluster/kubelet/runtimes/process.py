@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import uuid
 from collections import defaultdict
@@ -32,6 +31,7 @@ from cluster.kubelet.runtimes.base import (
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
 from cluster.kubelet.runtimes.interactive import Running, Wanted
+from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
 _IMPORT_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 _BOOT = (
@@ -40,7 +40,7 @@ _BOOT = (
 )
 _LAUNCH = _BOOT.format("shim", "sys.argv[1]")
 _ENTER = _BOOT.format("enter", "sys.argv[1], sys.argv[2:]")
-_SESSION = _BOOT.format("session", "sys.argv[1], sys.argv[2], sys.argv[3:]")
+_SESSION = _BOOT.format("session", "")
 _LAUNCH_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 2.0
 _TIMED_OUT_CODE = -1
@@ -70,6 +70,7 @@ class ProcessRuntime:
         self._ended: dict[str, asyncio.Event] = {}
         self._watched: dict[str, int] = {}
         self._on_change: Callable[[str], None] = lambda _uid: None
+        self._helpers = SessionHelpers(_session)
 
     @property
     def warning(self) -> str:
@@ -105,6 +106,7 @@ class ProcessRuntime:
     async def stop(self) -> None:
         for container_id in list(self._watched):
             self._unwatch(container_id)
+        await self._helpers.close()
 
     def containers(self, pod_uid: str) -> list[Container]:
         return [self._known[container_id] for container_id in self._by_pod.get(pod_uid, ())]
@@ -289,7 +291,7 @@ class ProcessRuntime:
         return ExecResult(code, bytes(output))
 
     async def open(self, container_id: str, command: Sequence[str], wanted: Wanted) -> Running:
-        return await commands.start(_session, self._folder(container_id), command, wanted)
+        return await commands.start(self._helpers, self._folder(container_id), command, wanted)
 
     async def attach(self, container_id: str, wanted: Wanted) -> Running:
         return commands.attach(self._folder(container_id), wanted)
@@ -318,11 +320,11 @@ class ProcessRuntime:
         return await asyncio.to_thread(process_usage.of_folders, folders)
 
 
-async def _session(control: socket.socket, words: Sequence[str]) -> asyncio.subprocess.Process:
+async def _session(control: int) -> asyncio.subprocess.Process:
     """See the helper `session`. It writes nothing: what goes wrong is told over the socket."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-E", "-c", _SESSION, _IMPORT_ROOT, *words),
-        stdin=control.fileno(),
+        *(sys.executable, "-I", "-S", "-E", "-c", _SESSION, _IMPORT_ROOT),
+        stdin=control,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,

@@ -1,8 +1,9 @@
 """Run a command inside a running container, its streams in the kubelet's hands.
 
-`main(folder, wanted, command)`: standard input is a Unix socket. One message goes over it, JSON
-with `error`, and with it the kubelet's ends of the streams: the master of a terminal, or pipes for
-those of stdin, stdout and stderr that are wanted. Exits with the command's code (128 + number
+Standard input is a Unix socket. The kubelet sends what to do, a length (4 bytes) and JSON: `folder`
+of the container, `command`, and which streams are `wanted`; it may take its time. The answer is
+JSON with `error`, and with it the kubelet's ends of the streams: the master of a terminal, or pipes
+for those of stdin, stdout and stderr that are wanted. Exits with the command's code (128 + number
 for a signal). When the socket is closed the client is gone, or the kubelet: the command is
 killed, with everything in its session.
 """
@@ -15,7 +16,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from typing import Any
 
@@ -26,21 +26,43 @@ _HANG_UP_S = 0.3
 _ROUNDS = 20
 
 
-def main(folder: str, wanted: str, command: list[str]) -> None:
+def main() -> None:
     become.close_inherited_files()
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # the host's: ours goes with the mounts
     control = socket.socket(fileno=os.dup(_CONTROL))
+    order = _order(control)
+    if order is None:
+        return
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # the host's: ours goes with the mounts
     try:
-        spec = enter.enter(folder)
-        session = _Session(folder, spec, json.loads(wanted), command)
+        spec = enter.enter(order["folder"])
+        session = _Session(order["folder"], spec, order["wanted"], order["command"])
         ends = session.start()
     except OSError as error:
         control.send(json.dumps({"error": str(error)}).encode())
-        sys.exit(enter.CANNOT_START)
+        os._exit(enter.CANNOT_START)
     socket.send_fds(control, [b'{"error": ""}'], ends)
     for descriptor in ends:
         os.close(descriptor)
-    sys.exit(session.wait(control.fileno(), proc))
+    os._exit(session.wait(control.fileno(), proc))  # there is nothing to tidy up
+
+
+def _order(control: socket.socket) -> dict[str, Any] | None:
+    """What to do; None if there is nothing any more."""
+    head = _receive(control, 4)
+    if head is None:
+        return None
+    data = _receive(control, int.from_bytes(head, "big"))
+    return None if data is None else json.loads(data)
+
+
+def _receive(control: socket.socket, size: int) -> bytes | None:
+    data = b""
+    while len(data) < size:
+        piece = control.recv(size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return data
 
 
 class _Session:
@@ -142,4 +164,4 @@ def _members(proc: int, session: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main()
