@@ -46,6 +46,7 @@ CLIENT_PORT, PEER_PORT, API_PORT, KUBELET_PORT, DNS_PORT = 2379, 2380, 6443, 102
 METRICS_PORT = 4443
 METRICS_USER = "system:metrics-server"
 ETCD_PORT, FLEET_PORT = 12379, 20250
+MAX_GROUPS = 4
 MANAGER_PORT, SCHEDULER_PORT = 10257, 10259
 """Where they tell their metrics, as upstream."""
 
@@ -65,6 +66,9 @@ class Shape:
     api_servers: int = 1
     schedulers: int = 2
     controller_managers: int = 2
+    """Of each group."""
+    controller_groups: list[str] = field(default_factory=list)
+    """Names of controllers, comma-separated, that managers of their own run; at most MAX_GROUPS."""
     nodes: int = 3
     fleets: int = 0
     """Actors that simulate nodes; the nodes themselves are made through the API."""
@@ -83,6 +87,11 @@ class Shape:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Shape:
         return cls(**saved)
+
+    @property
+    def groups(self) -> int:
+        """Of controller managers, with that of all controllers that no other group has."""
+        return 1 + len(self.controller_groups)
 
     @property
     def ray_address(self) -> str:
@@ -166,7 +175,7 @@ def layout(shape: Shape, machines: Sequence[Machine]) -> Layout:
         place("store", shape.members, 0, 10),
         place("api-server", shape.api_servers, 0, 30),
         place("scheduler", shape.schedulers, 0, 50),
-        place("controller-manager", shape.controller_managers, 0, 70),
+        place("controller-manager", shape.controller_managers * shape.groups, 0, 70),
         nodes,
         place("fleet", shape.fleets, 0, 90),
     )
@@ -332,11 +341,11 @@ class _Wiring:
         ca_key = self._shape.path("pki", "ca.key")
         account_key = self._shape.path("pki", "service-account.key")
         files += ((ca_key, self._authority.pair.key), (account_key, self._account_key))
-        config = {
+        config: dict[str, Any] = {
             "name": manager.name,
             "client": client,
             "election": ELECTION,
-            "controllers": ["*", "bootstrap-signer", "token-cleaner"],
+            **self._group(self._layout.controller_managers.index(manager)),
             "own_accounts": True,
             "signing": {"certificate": client["ca"], "key": ca_key},
             "service_account_key": account_key,
@@ -352,6 +361,15 @@ class _Wiring:
             components.append(component)
             files += more
         return self._spec(manager, "controller-manager", components, files)
+
+    def _group(self, index: int) -> dict[str, Any]:
+        """Of a manager: what it runs, and with whom it shares a lease."""
+        listed = self._shape.controller_groups
+        number = index // self._shape.controller_managers
+        if number:
+            return {"group": str(number), "controllers": listed[number - 1].split(",")}
+        apart = [f"-{name}" for names in listed for name in names.split(",")]
+        return {"controllers": ["*", "bootstrap-signer", "token-cleaner", *apart]}
 
     def _metrics(self, manager: Placed) -> tuple[ComponentSpec, tuple[tuple[str, bytes], ...]]:
         """One certificate for both: clients know it by the Service's name, kubelets by its user."""

@@ -41,6 +41,9 @@ def cli() -> None:
 @click.option("--fleets", type=click.IntRange(0, 16), default=0,
               help="Actors that simulate nodes, at least 1 if there are any.")  # fmt: skip
 @click.option("--api-servers", type=click.IntRange(1, 9), default=1, show_default=True)
+@click.option("--controller-group", "controller_groups", multiple=True, metavar="NAMES",
+              help="Run these controllers (job,cronjob) in managers of their own, with a leader of "
+              "their own. Up to 4 groups.")  # fmt: skip
 @click.option("--metrics/--no-metrics", default=True, show_default=True,
               help="Serve metrics.k8s.io, for kubectl top and autoscaling.")  # fmt: skip
 @click.option("--etcd", is_flag=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from actors.hosts import ray_head
 from actors.placement import Machine
 from cluster import compose
 from cluster.cli import clusters, down, kubeconfig
-from cluster.cli.errors import EXISTS, NOT_READY, CommandError
+from cluster.cli.errors import EXISTS, NOT_READY, USAGE, CommandError
 from cluster.cli.progress import Progress
 from cluster.machinery.errors import BadRequest
 
@@ -26,6 +27,7 @@ def run(
     simulated_nodes: int,
     fleets: int,
     api_servers: int,
+    controller_groups: Sequence[str],
     metrics: bool,
     etcd: bool,
     restore: str | None,
@@ -47,6 +49,7 @@ def run(
         nodes=nodes,
         fleets=fleets or min(1, simulated_nodes),
         api_servers=api_servers,
+        controller_groups=_groups(controller_groups),
         metrics=metrics,
         etcd=etcd,
         audit_policy=audit_policy or "",
@@ -66,6 +69,22 @@ def run(
             raise CommandError(str(error)) from error
         raise
     _greet(shape, target, progress)
+
+
+def _groups(given: Sequence[str]) -> list[str]:
+    """Checked before anything is started. Raises CommandError."""
+    from cluster.controllers.manager import chosen
+
+    names = [name for group in given for name in group.split(",")]
+    try:
+        chosen(names)
+    except ValueError as error:
+        raise CommandError(str(error), code=USAGE) from None
+    if len(set(names)) < len(names):
+        raise CommandError("a controller runs in one group only", code=USAGE)
+    if len(given) > compose.MAX_GROUPS:
+        raise CommandError(f"at most {compose.MAX_GROUPS} groups of controllers", code=USAGE)
+    return list(given)
 
 
 def _scheduler_configuration(path: str | None) -> dict[str, Any]:

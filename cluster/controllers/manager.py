@@ -115,7 +115,8 @@ class ControllerManager(Elected):
     """Config beside `Elected`'s: controllers, node_grace_s, eviction_toleration_s, root_ca (PEM;
     by default the client's CA), signing (files of the authority: certificate, key; without them
     nothing is signed), service_account_key (a file: signs tokens that secrets hold), own_accounts
-    (whether each acts as its own account), node_ipam (see `node_ipam`; off without it)."""
+    (whether each acts as its own account), node_ipam (see `node_ipam`; off without it),
+    group (managers of another group elect among themselves: they run other controllers)."""
 
     lease_name = "kube-controller-manager"
 
@@ -124,6 +125,8 @@ class ControllerManager(Elected):
         self._running: list[Controller] = []
 
     async def start(self, seams: Seams, config: Config) -> None:
+        if config.get("group"):
+            self.lease_name = f"{type(self).lease_name}-{config['group']}"
         self._kinds = chosen(config.get("controllers") or ["*"])
         root_ca = config.get("root_ca") or _bundle(ClientConfig.from_dict(config["client"]))
         self._config = {**config, "root_ca": root_ca}

@@ -25,7 +25,7 @@ from raftstore.types import Event
 
 T = TypeVar("T")
 
-FAULTY_S, SETTLE_S, QUIET_S = 50.0, 240.0, 10.0
+FAULTY_S, SETTLE_S, QUIET_S, AGAIN_S = 50.0, 240.0, 10.0, 30.0
 MAX_VIOLATIONS = 50
 HEARTBEATS = ("coordination.k8s.io/leases/", "events/", "events.k8s.io/")
 
@@ -153,11 +153,15 @@ class Simulation:
         """Wait until all is as asked for, and then see that nobody writes any more."""
         healed_s = self.loop.time()
         await self.users.settle()
+        again_s = healed_s
         while problems := quiet.unsettled(self.history):
             if self.loop.time() - healed_s > SETTLE_S:
                 self.violations += [f"never settled: {text}" for text in problems[:10]]
                 return self.loop.time() - healed_s
             await asyncio.sleep(1.0)
+            if self.loop.time() - again_s > AGAIN_S:
+                again_s = self.loop.time()
+                await self.users.settle()
         settled_s = self.loop.time() - healed_s
         await asyncio.sleep(QUIET_S)
         before_s = self.loop.time()

@@ -35,6 +35,7 @@ class Users:
         self.forced: set[str] = set()
         """Uids of pods that were removed without waiting for their containers."""
         self._number = 0
+        self._last_template: Object = {}
         self._actions = self._choose()
 
     def _choose(self) -> list[Action]:
@@ -66,7 +67,11 @@ class Users:
             await action()
 
     async def settle(self) -> None:
-        """Undo what keeps things from becoming as they should; until it has worked."""
+        """Undo what keeps things from becoming as they should; until it has worked.
+
+        Once is not enough: what a user asked for last may still be on its way.
+        """
+        self._last_template = self._last_template or manifests.healthy(self._next())
         while True:
             try:
                 await self._settle()
@@ -79,7 +84,7 @@ class Users:
             if (node.get("spec") or {}).get("unschedulable"):
                 await self._patch("nodes", node, {"spec": {"unschedulable": False}})
         for deployment in self._history.kinds("Deployment"):
-            change: Object = {"paused": False, "template": manifests.healthy(self._next())}
+            change: Object = {"paused": False, "template": self._last_template}
             await self._patch(DEPLOYMENTS, deployment, {"spec": change})
         for cronjob in self._history.kinds("CronJob"):
             await self._patch(CRONJOBS, cronjob, {"spec": {"suspend": True}})

@@ -140,6 +140,17 @@ def test_members_that_share_a_machines_address_have_ports_of_their_own():
     assert sorted(addresses) == ["10.0.0.1:2379", "10.0.0.1:2389", "10.0.0.2:2379"]
 
 
+def test_groups_of_controllers_have_managers_and_a_lease_of_their_own():
+    shape = compose.Shape("one", "/var/lib/one", 16, controller_groups=["job,cronjob", "namespace"])
+    alone = [Machine("127.0.0.1", "a", "", {})]
+    managers = [a for a in compose.plan(shape, alone).actors if a.kind == "controller-manager"]
+    configs = [actor.components[0].config for actor in managers]
+    assert [config.get("group", "") for config in configs] == ["", "", "1", "1", "2", "2"]
+    assert {"*", "-job", "-cronjob", "-namespace"} <= set(configs[0]["controllers"])
+    assert configs[2]["controllers"] == ["job", "cronjob"]
+    assert configs[5]["controllers"] == ["namespace"]
+
+
 def test_certificates_carry_users_groups_and_names():
     from cryptography import x509
 
