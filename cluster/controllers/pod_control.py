@@ -19,6 +19,8 @@ from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
+ATTEMPTS = 3
+"""To create a pod whose creation is not answered."""
 BURST = 500
 """Pods made or removed in one pass, as upstream's burstReplicas."""
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -123,15 +125,27 @@ class PodControl:
 
     async def _create_surely(self, pod: Object) -> None:
         """The name is chosen here, so a create without an answer can be repeated safely."""
-        client = self._controller.client
-        try:
-            await client.create("pods", pod)
-        except UnknownOutcome:
+        repeated = False
+        for attempt in range(ATTEMPTS):
             try:
-                await client.create("pods", pod)
-            except ApiError as error:
-                if error.reason != "AlreadyExists":
+                await self._controller.client.create("pods", pod)
+                return
+            except UnknownOutcome:
+                if attempt == ATTEMPTS - 1:
                     raise
+            except ApiError as error:
+                if repeated and error.reason == "AlreadyExists" and await self._is_there(pod):
+                    return
+                if error.reason != "Timeout" or attempt == ATTEMPTS - 1:
+                    raise
+            repeated = True
+
+    async def _is_there(self, pod: Object) -> bool:
+        """Whether the pod of that name is the one that was asked for: another may have it."""
+        metadata = pod["metadata"]
+        found = await self._controller.client.get("pods", metadata["name"], metadata["namespace"])
+        mine, its = meta.controller_of(pod), meta.controller_of(found)
+        return mine is not None and its is not None and mine["uid"] == its["uid"]
 
     async def delete(self, key: str, owner: Object, chosen: Sequence[Object]) -> None:
         """All at once; pods that are gone already are no failure."""
@@ -156,13 +170,9 @@ class PodControl:
     def _observe(self, kind: str, old: Object | None, new: Object | None) -> None:
         """Lower expectations: a pod being deleted counts as deleted."""
         pod = new or old or {}
-        reference = meta.controller_of(pod)
-        if reference is None or not self.owns(reference):
-            return
-        key = f"{meta.namespace(pod)}/{reference['name']}"
-        self.expected.created(key, pod["metadata"]["name"])
+        self.expected.appeared(meta.namespace(pod), pod["metadata"]["name"])
         if kind == "delete" or pods.is_deleting(pod):
-            self.expected.deleted(key, pod["metadata"]["uid"])
+            self.expected.vanished(pod["metadata"]["uid"])
 
 
 def pod_of(owner: Object, name: str, template: Object | None = None) -> Object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.seams.clock import SystemClock
 from cluster.controllers import endpoints, endpointslice, manager, pods, taints
 from cluster.controllers.expectations import TIMEOUT_S, Expectations
 from cluster.controllers.namespace import Progress, conditions
@@ -102,6 +103,23 @@ class Clock:
 
     def now(self):
         return self.time_s
+
+
+def test_what_is_let_go_before_it_is_seen_is_expected_no_more():
+    """A pod shows its name and uid even when it has no controller any more, or another one."""
+    expected = Expectations(SystemClock())
+    expected.expect_creations("ns/web", {"web-0"})
+    expected.expect_deletions("ns/web", {"uid-1"})
+    expected.appeared("other", "web-0")
+    expected.vanished("uid-2")
+    assert not expected.satisfied("ns/web")
+    expected.appeared("ns", "web-0")
+    expected.vanished("uid-1")
+    assert expected.satisfied("ns/web")
+    expected.expect_creations("ns/web", {"web-1"})
+    expected.forget("ns/web")
+    expected.appeared("ns", "web-1")
+    assert expected.satisfied("ns/web")
 
 
 def test_expectations_hold_until_met_or_too_old():
