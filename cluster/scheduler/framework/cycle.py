@@ -28,6 +28,10 @@ Choose = Callable[[int], int]
 """From a number of equally good nodes to the index of one (upstream picks at random)."""
 
 
+FEW = 16
+"""So many nodes are looked at by themselves, without a lasting evaluation of all nodes."""
+
+
 def first(count: int) -> int:
     return 0
 
@@ -56,7 +60,11 @@ class Cycle:
         return Decision("", 0, diagnosis, self.post_filter(pod, diagnosis))
 
     def select(
-        self, pod: PodInfo, feasible: Mask, evaluation: Evaluation, more: Scores | None = None
+        self,
+        pod: PodInfo,
+        feasible: Mask,
+        evaluation: Evaluation | None,
+        more: Scores | None = None,
     ) -> Decision:
         """The best of the feasible nodes, of which there is at least one. `more`: extra scores."""
         count = int(np.count_nonzero(feasible))
@@ -78,29 +86,47 @@ class Cycle:
 
     # Filters
 
-    def feasible(self, pod: PodInfo) -> tuple[Mask, Evaluation, Refused | None]:
+    def feasible(self, pod: PodInfo) -> tuple[Mask, Evaluation | None, Refused | None]:
         """Nodes that all filters let through (meaningless after a refusal)."""
-        evaluation = self._evaluations.of(pod)
-        result, refused = self._pre_filter(pod, evaluation.fits)
-        if refused is not None or not result.any():
-            return result, evaluation, refused
-        view = View(self.columns)
-        for plugin in self._cluster_filters:
-            if plugin.filters(pod, self.columns):
-                result &= passing(view, pod, [plugin])
-        if len(self.nominations):
+        only, refused = self._pre_filter(pod)
+        if refused is not None:
+            return np.zeros(len(self.columns), np.bool_), None, refused
+        if only is not None and len(only) <= FEW:
+            evaluation, result = None, self._fits_on(pod, only)
+        else:
+            evaluation = self._evaluations.of(pod)
+            result = self._fits(pod, evaluation, only)
+        if len(self.nominations) and result.any():
             self._leave_room(pod, result)
         return result, evaluation, None
 
-    def _pre_filter(self, pod: PodInfo, fits: Mask) -> tuple[Mask, Refused | None]:
-        result = fits
+    def _pre_filter(self, pod: PodInfo) -> tuple[frozenset[str] | None, Refused | None]:
+        """The only nodes that come into question (None: any), or why none does."""
+        only: frozenset[str] | None = None
         for plugin in self.profile.pre_filters:
             answer = plugin.pre_filter(self.columns, pod)
             if isinstance(answer, Refused):
-                return result, answer
+                return only, answer
             if isinstance(answer, Only):
-                result &= self.columns.table.mask(answer.nodes)
-        return result, None
+                only = answer.nodes if only is None else only & answer.nodes
+        return only, None
+
+    def _fits(self, pod: PodInfo, evaluation: Evaluation, only: frozenset[str] | None) -> Mask:
+        result, view = evaluation.fits, View(self.columns)
+        if only is not None:
+            result &= self.columns.table.mask(only)
+        for plugin in self._cluster_filters if result.any() else ():
+            if plugin.filters(pod, self.columns):
+                result &= passing(view, pod, [plugin])
+        return result
+
+    def _fits_on(self, pod: PodInfo, only: frozenset[str]) -> Mask:
+        """Pods of DaemonSets each ask for another node: what is found out is of use once."""
+        result = self.columns.table.mask(only)
+        rows = np.flatnonzero(result)
+        filters = [p for p in self.profile.filters if p.filters(pod, self.columns)]
+        result[rows] = passing(View(self.columns, rows), pod, filters)
+        return result
 
     def dynamic_filters(self, pod: PodInfo) -> list[FilterPlugin]:
         """Those whose answer about a node changes with the pods of the cluster."""

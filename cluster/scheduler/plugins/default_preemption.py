@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.machinery import meta
 from cluster.scheduler.framework.cycle import Cycle
@@ -29,29 +30,33 @@ class DefaultPreemption(PostFilterPlugin):
     def post_filter(self, cycle: Cycle, pod: PodInfo, diagnosis: Diagnosis) -> Nomination:
         if wrong := _not_eligible(cycle, pod, diagnosis):
             return Nomination(message=f"preemption: {wrong}", keeps=True)
-        nodes = self._offered(cycle, diagnosis)
+        rows = self._offered(cycle, diagnosis)
         dry_run = DryRun(cycle, pod, Budgets(cycle.columns.catalog.list(BUDGETS)))
-        candidates = self._find(dry_run, nodes)
+        candidates = self._find(dry_run, cycle.columns.names, rows)
         if candidates:
             best = pick(candidates)
             return Nomination(best.node, best.victims)
-        return Nomination(message=_message(diagnosis, len(nodes), dry_run.reasons))
+        return Nomination(message=_message(diagnosis, len(rows), dry_run.reasons))
 
-    def _offered(self, cycle: Cycle, diagnosis: Diagnosis) -> list[str]:
-        """Nodes that could be made to fit, from a random one on."""
+    def _offered(self, cycle: Cycle, diagnosis: Diagnosis) -> NDArray[np.intp]:
+        """Rows of nodes that could be made to fit, from a random one on."""
         if diagnosis.resolvable is None or not diagnosis.resolvable.any():
-            return []
+            return np.zeros(0, np.intp)
         rows = np.flatnonzero(diagnosis.resolvable)
-        return [cycle.columns.names[row] for row in np.roll(rows, -cycle.choose(len(rows)))]
+        return np.roll(rows, -cycle.choose(len(rows)))
 
-    def _find(self, dry_run: DryRun, nodes: Sequence[str]) -> list[Candidate]:
+    def _find(
+        self, dry_run: DryRun, names: Sequence[str], rows: NDArray[np.intp]
+    ) -> list[Candidate]:
         """Until there are enough, and one of them violates no budget."""
-        enough = max(len(nodes) * self._least_percent // 100, self._least)
+        if not dry_run.anybody_lower(len(rows)):
+            return []
+        enough = max(len(rows) * self._least_percent // 100, self._least)
         found: list[Candidate] = []
         start = 0
-        while start < len(nodes):
+        while start < len(rows):
             end = start + max(1, enough - len(found))
-            found += dry_run.run(nodes[start:end])
+            found += dry_run.run([names[row] for row in rows[start:end]])
             if len(found) >= enough and any(not c.violations for c in found):
                 break
             start = end

@@ -41,9 +41,6 @@ class DryRun:
 
     def run(self, nodes: Sequence[str]) -> list[Candidate]:
         """Together, unless what is on one node matters for another."""
-        if not self._anybody_lower():
-            self.reasons[NO_VICTIMS] += len(nodes)
-            return []
         lower = {node: self._lower(node) for node in nodes}
         chosen = [node for node, pods in lower.items() if pods]
         if len(nodes) > len(chosen):
@@ -56,10 +53,13 @@ class DryRun:
             found += self._try(Alone(columns, node), [node], lower)
         return found
 
-    def _anybody_lower(self) -> bool:
-        """Mostly all pods are of one priority; then no node has to be looked at."""
+    def anybody_lower(self, node_count: int) -> bool:
+        """Mostly all pods are of one priority: then none of the nodes has to be looked at."""
         present = self._cycle.columns.priorities.items()
-        return any(count > 0 and priority < self._pod.priority for priority, count in present)
+        if any(count > 0 and priority < self._pod.priority for priority, count in present):
+            return True
+        self.reasons[NO_VICTIMS] += node_count
+        return False
 
     def _lower(self, node: str) -> list[PodInfo]:
         """Pods that may be preempted, the most important first."""

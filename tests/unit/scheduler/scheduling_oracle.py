@@ -319,12 +319,24 @@ def near(world, node, wanted):
     return not pairs and all(meant(world, world.pod, t, world.pod) for t in wanted)
 
 
+def named_nodes(world, node):
+    """Upstream's PreFilter: if every term names nodes, the others are not even looked at."""
+    required = node_affinity(world.pod).get("requiredDuringSchedulingIgnoredDuringExecution")
+    terms_ = required["nodeSelectorTerms"] if required else []
+    named = [[set(f["values"]) for f in t.get("matchFields", [])] for t in terms_]
+    if not terms_ or not all(named):
+        return None
+    if node["metadata"]["name"] not in set().union(*(set.intersection(*n) for n in named)):
+        return [("node(s) didn't satisfy plugin(s) [NodeAffinity]", False)]
+    return None
+
+
 FILTERS = [unschedulable, node_name, taints, affinity, free_ports, resources, spread, pod_affinity]
 
 
 def reasons(world, node):
     """None if the node will do, else what the first filter that refuses it says."""
-    for check in FILTERS:
+    for check in [named_nodes, *FILTERS]:
         found = check(world, node)
         if found is not None:
             return found

@@ -48,9 +48,14 @@ COMPARED = st.builds(
     st.sampled_from(["Gt", "Lt"]),
     st.sampled_from(["1", "5", "no"]),
 )
+NAMED = st.builds(
+    lambda n: {"matchFields": [{"key": "metadata.name", "operator": "In", "values": n}]},
+    st.lists(st.sampled_from(["n0", "n1", "n2"]), min_size=1, max_size=2, unique=True),
+)
 NODE_TERM = st.builds(
-    lambda e: {"matchExpressions": e},
+    lambda e, n: {"matchExpressions": e} | n,
     st.lists(expressions([COMPARED], st.sampled_from(VALUES)), max_size=2),
+    st.one_of(st.just({}), st.just({}), NAMED),
 )
 REQUIRED, PREFERRED = (
     f"{w}DuringSchedulingIgnoredDuringExecution" for w in ("required", "preferred")

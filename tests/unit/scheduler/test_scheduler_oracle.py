@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -37,8 +38,14 @@ def cycle_of(world):
 
 
 @THOROUGH
-@given(worlds())
-def test_the_same_nodes_are_feasible_and_score_the_same(world):
+@given(worlds(), st.sampled_from([0, 16]))
+def test_the_same_nodes_are_feasible_and_score_the_same(world, few):
+    """`few`: whether pods that name their nodes are looked at apart."""
+    with mock.patch("cluster.scheduler.framework.cycle.FEW", few):
+        compare(world)
+
+
+def compare(world):
     cycle, item = cycle_of(world), PodInfo.of(world.pod)
     verdicts = {n["metadata"]["name"]: reasons(world, n) for n in world.nodes}
     feasible, _, refused = cycle.feasible(item)
