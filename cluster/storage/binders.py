@@ -27,18 +27,34 @@ class Writer:
 
 
 class Binders:
+    """Remembers what it wrote itself: mostly nobody else writes, and the transaction tells if so."""
+
+    limit = 50_000
+
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._last: dict[str, tuple[int, str]] = {}
 
-    async def charge(self, node: str, writer: Writer) -> Charge:
-        """What a binding adds to its transaction. 409 if there is something it does not know."""
+    async def charge(self, node: str, writer: Writer, *, fresh: bool) -> Charge:
+        """What a binding adds to its transaction. 409 if there is something it does not know.
+
+        `fresh`: do not trust memory (the transaction that it was used for failed).
+        """
         key = (PREFIX + node).encode()
-        found = (await self._store.range(key)).kvs
-        revision = found[0].mod_revision if found else 0
-        holder = found[0].value.decode() if found else ""
-        known = holder == writer.identity or revision <= writer.seen
-        if writer.identity and not known:
+        known = None if fresh else self._last.get(node)
+        revision, holder = known or await self._read(key)
+        if writer.identity and holder != writer.identity and revision > writer.seen:
             text = f"node {node} was given pods that the scheduler has not seen"
             raise status.conflict(NODES, node, text)
         compare = Compare(key, "mod", "=", revision)
         return Charge([compare], [Put(key, writer.identity.encode())])
+
+    async def _read(self, key: bytes) -> tuple[int, str]:
+        found = (await self._store.range(key)).kvs
+        return (found[0].mod_revision, found[0].value.decode()) if found else (0, "")
+
+    def note(self, node: str, writer: Writer, revision: int) -> None:
+        """A binding was stored."""
+        if len(self._last) >= self.limit:
+            self._last.clear()
+        self._last[node] = (revision, writer.identity)

@@ -338,12 +338,19 @@ class Registry:
     ) -> Written:
         """As `update`; 409 if others put pods on the node that the scheduler has not seen."""
 
-        async def beside() -> Charge:
-            return await self._env.binders.charge(node, writer)
+        binders, attempts = self._env.binders, 0
 
-        return await self.update(
+        async def beside() -> Charge:
+            nonlocal attempts
+            attempts += 1
+            return await binders.charge(node, writer, fresh=attempts > 1)
+
+        written = await self.update(
             namespace, name, change, subresource="binding", dry_run=dry_run, beside=beside
         )
+        if not dry_run:
+            binders.note(node, writer, int(written.obj["metadata"]["resourceVersion"]))
+        return written
 
     async def _changed(
         self, current: Stored, change: Change, subresource: str, attempt: int, judge: Judge

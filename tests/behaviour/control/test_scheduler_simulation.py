@@ -20,8 +20,8 @@ def test_active_schedulers_never_overcommit_a_node_under_the_faults_of_a_seed(se
 def test_without_the_check_of_what_a_scheduler_has_seen_nodes_are_overcommitted(monkeypatch):
     charge = Binders.charge
 
-    async def unchecked(self, node, writer):
-        return await charge(self, node, Writer())
+    async def unchecked(self, node, writer, *, fresh):
+        return await charge(self, node, Writer(), fresh=fresh)
 
     monkeypatch.setattr(Binders, "charge", unchecked)
     found = (run_seed(seed).violations for seed in (2, 6))
