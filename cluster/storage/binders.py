@@ -27,7 +27,7 @@ class Writer:
 
 
 class Binders:
-    """Remembers what it wrote itself: mostly nobody else writes, and the transaction tells if so."""
+    """Remembers what it wrote: mostly nobody else writes, and the transaction tells if so."""
 
     limit = 50_000
 
