@@ -231,3 +231,33 @@ def test_a_webhook_that_is_not_there_is_named_with_the_reason(api: Any, hooks: A
         'webhook: Post "https://127.0.0.1:1/x?timeout=10s": dial tcp 127.0.0.1:1: connect: '
         "connection refused"
     )
+
+
+def test_a_webhook_for_an_older_version_sees_and_changes_the_newer_one(
+    api: Any, hooks: Any
+) -> None:
+    """matchPolicy Equivalent, for a kind with two versions; Exact is not asked."""
+    rule = {
+        "operations": ["CREATE"],
+        "apiGroups": ["autoscaling"],
+        "apiVersions": ["v1"],
+        "resources": ["horizontalpodautoscalers"],
+    }
+    register(api, hooks, "Mutating", "older", rules=[rule])
+    register(api, hooks, "Validating", "exact", rules=[rule], matchPolicy="Exact")
+    change = {"op": "add", "path": "/spec/targetCPUUtilizationPercentage", "value": 55}
+    hooks.answers["older"] = lambda request: patch(change)
+    hooks.answers["exact"] = lambda request: {"allowed": False}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+    body = {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+    path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    code, made = api.json("POST", path, body)
+    assert code == 201, made
+    (seen,) = hooks.reviews("older")
+    assert seen["object"]["apiVersion"] == "autoscaling/v1"
+    assert seen["kind"] == {"group": "autoscaling", "version": "v1",
+                            "kind": "HorizontalPodAutoscaler"}  # fmt: skip
+    assert seen["requestKind"]["version"] == "v2"
+    assert made["apiVersion"] == "autoscaling/v2"
+    assert made["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 55
+    assert hooks.reviews("exact") == []
