@@ -8,13 +8,13 @@ tells of a value that two Services have.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.seams import Seams
 from cluster.machinery import resources
 from cluster.storage import claims, encoding, keys
+from cluster.storage.generated_names import new_uid
 from cluster.storage.strategies.services import IP_CLAIMS, PORT_CLAIMS, ServiceStrategy
 from raftstore.types import Compare, Delete, KeyValue, Put, Range, RangeResult, Store
 
@@ -103,7 +103,7 @@ class ClaimRepair:
     async def _claim(self, claim: str, service: KeyValue) -> None:
         holder = service.key.decode()
         log.warning("%s has no claim on %s: it gets one", holder, claim)
-        uid = str(uuid.UUID(int=self._seams.randomness.getrandbits(128), version=4))
+        uid = new_uid(self._seams)
         data = claims.content(claim, holder, uid, self._seams.clock.wall())
         compares = [
             Compare(claim.encode(), "create", "=", 0),
