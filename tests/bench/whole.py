@@ -26,6 +26,7 @@ from actors.seams import system_seams
 from cluster.client import Client, ClientConfig
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+MACHINE = "machine"
 _REQUESTS = re.compile(
     r'apiserver_request_total\{verb="(\w+)",resource="([^"]*)",code="\d+"\} (\d+)'
 )
@@ -41,6 +42,14 @@ class Usage:
     def since(self, before: Usage) -> Usage:
         cpu_s = {kind: spent - before.cpu_s.get(kind, 0.0) for kind, spent in self.cpu_s.items()}
         return Usage(cpu_s, Counter(self.requests) - Counter(before.requests))
+
+
+def _busy_s() -> float:
+    """Of all processors of this machine, whoever used them."""
+    user, nice, system, _, _, irq, soft_irq, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    )
+    return (user + nice + system + irq + soft_irq) / TICKS_PER_S
 
 
 class Whole:
@@ -86,7 +95,7 @@ class Whole:
         return {kind: round(size / 1e6, 1) for kind, size in found.items()}
 
     async def usage(self) -> Usage:
-        cpu_s = {"load generator": time.process_time()}
+        cpu_s = {MACHINE: _busy_s(), "load generator": time.process_time()}
         for kind, pid in self._processes():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             spent_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
@@ -105,6 +114,7 @@ class Whole:
         duration_s = time.perf_counter() - start_s
         spent = (await self.usage()).since(before)
         cpu_s = {kind: round(s, 2) for kind, s in spent.cpu_s.items() if s >= 0.01}
+        others_s = cpu_s.pop(MACHINE, 0.0) - sum(cpu_s.values())
         top = Counter(
             {f"{verb} {resource}": count for (verb, resource), count in spent.requests.items()}
         ).most_common(8)
@@ -117,6 +127,7 @@ class Whole:
             per_s=round(objects / duration_s, 1),
             cpu_s=round(sum(cpu_s.values()), 2),
             cpu_s_of=cpu_s,
+            cpu_s_of_others=round(max(0.0, others_s), 2),
             requests_per_object=round(sum(spent.requests.values()) / objects, 2),
             requests=dict(top),
             memory_mb=self.memory_mb(),
