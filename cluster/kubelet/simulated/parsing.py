@@ -53,8 +53,12 @@ def of_pod(pod: Object, node_values: Mapping[str, Any], rules: Sequence[Rule]) -
 def of_node(node: Object) -> tuple[NodeBehaviour, Mapping[str, Any]]:
     """What the node does, and what its annotation says of its pods. Raises BehaviourError."""
     text = (node["metadata"].get("annotations") or {}).get(ANNOTATION)
-    if not text:
-        return NodeBehaviour(), {}
+    return _of_node_text(text) if text else (NodeBehaviour(), {})
+
+
+@lru_cache(maxsize=1024)
+def _of_node_text(text: str) -> tuple[NodeBehaviour, Mapping[str, Any]]:
+    """Thousands of nodes have the same."""
     values = _mapping(text, _KEYS | _NODE_KEYS)
     conditions = _typed(values.get("conditions", {}), dict, "conditions")
     power = values.get("power", True)

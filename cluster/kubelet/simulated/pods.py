@@ -39,6 +39,7 @@ class Record:
     refusal: tuple[str, str] | None = None
     told: Object | None = None
     version: int = 0
+    wake_at_s: float | None = None
     deleted: bool = False
 
 
@@ -87,7 +88,13 @@ class Pods:
     def look_again(self) -> None:
         """Other rules hold."""
         for key in self._records:
-            self._workers.add(key)
+            self._look_at(key)
+
+    def _look_at(self, key: str) -> None:
+        """Whatever was decided before: something else than the pod has changed."""
+        if (record := self._records.get(key)) is not None:
+            record.version = 0
+        self._workers.add(key)
 
     def pod_objects(self) -> list[Object]:
         found = (self.informer.get(key) for key in self._records)
@@ -140,7 +147,7 @@ class Pods:
                 self._hold(pod)
         if old is None or new is None or _annotations(old) != _annotations(new):
             for pod in self.informer.by_index("node", name):
-                self._workers.add(meta.key(pod))
+                self._look_at(meta.key(pod))
 
     def _pod_changed(self, kind: str, old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
@@ -159,8 +166,19 @@ class Pods:
             return None
         if record is None:
             record = self._records[key] = self._take(pod)
+        elif self._is_settled(pod, record):
+            return self._wait_s(record)
         record.behaviour = self._behaviour(pod, node)
         return await self._go_on(pod, record)
+
+    def _is_settled(self, pod: Object, record: Record) -> bool:
+        """Whether nothing has changed since our own last write, and nothing is due."""
+        is_own = pod["metadata"]["resourceVersion"] == str(record.version)
+        return is_own and (record.wake_at_s is None or record.wake_at_s > self._clock.wall())
+
+    def _wait_s(self, record: Record) -> float | None:
+        at_s = record.wake_at_s
+        return None if at_s is None else max(0.0, at_s - self._clock.wall())
 
     def _forget(self, key: str, record: Record) -> None:
         del self._records[key]
@@ -204,14 +222,14 @@ class Pods:
                 await self._tell(pod, record, pod_status.rejected(pod, *record.refusal, now_s))
             return None
         step = advance(record.life, pod, record.behaviour, now_s, self._host_ip, self._limits)
-        record.life = step.life
+        record.life, record.wake_at_s = step.life, step.wake_at_s
         if step.finished:
             self._give_back(record)
             if deleting:
                 await self._end(pod, record)
                 return None
         await self._tell(pod, record, step.life.status)
-        return None if step.wake_at_s is None else max(0.0, step.wake_at_s - self._clock.wall())
+        return self._wait_s(record)
 
     def _give_back(self, record: Record) -> None:
         if (account := self._accounts.get(record.node)) is not None:
