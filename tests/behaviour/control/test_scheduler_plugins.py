@@ -224,6 +224,69 @@ def test_claims_that_wait_get_volumes_where_their_pods_go(control_plane, make):
     control_plane(test)
 
 
+def bound_pair(name, modes, labels=None, **spec):
+    """A claim and a volume that name one another: the volume controller binds them."""
+    both = {"storageClassName": "", "accessModes": modes}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {**both, "volumeName": name, "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": {**both, "capacity": {"storage": "1Gi"}, **spec},
+    }
+    return claim, volume
+
+
+def test_zones_limits_and_single_users_of_volumes_decide(control_plane, make):
+    async def test(plane):
+        await add_nodes(plane, make, 3)
+        await plane.manager(controllers=["persistentvolume-binder"])
+        driver = {"name": "csi.example.com", "nodeID": "n", "allocatable": {"count": 1}}
+        for n in range(3):
+            node = {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "CSINode",
+                "metadata": {"name": f"n{n}"},
+                "spec": {"drivers": [driver]},
+            }
+            await plane.client.create("csinodes.storage.k8s.io", node)
+        pairs = {
+            "zonal": bound_pair("zonal", ["ReadWriteOnce"], {ZONE: "z1"}, hostPath={"path": "/x"}),
+            "single": bound_pair("single", ["ReadWriteOncePod"], hostPath={"path": "/y"}),
+        }
+        for n in range(4):
+            csi = {"driver": "csi.example.com", "volumeHandle": f"h{n}"}
+            pairs[f"csi-{n}"] = bound_pair(f"csi-{n}", ["ReadWriteOnce"], csi=csi)
+        for claim, volume in pairs.values():
+            await plane.client.create("persistentvolumes", volume)
+            await plane.client.create("persistentvolumeclaims", claim)
+        await plane.scheduler()
+
+        async def use(pod, claim):
+            volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]
+            await plane.client.create("pods", make.pod(pod, volumes=volumes))
+
+        await use("p-zonal", "zonal")
+        assert await node_of(plane, "p-zonal") == "n1"
+        await use("first", "single")
+        await node_of(plane, "first")
+        await use("second", "single")
+        message = await refusal(plane, "second")
+        assert "ReadWriteOncePod access mode" in message
+        for n in range(4):
+            await use(f"csi-{n}", f"csi-{n}")
+            if n < 3:
+                await node_of(plane, f"csi-{n}")
+        assert "3 node(s) exceed max volume count" in await refusal(plane, "csi-3")
+
+    control_plane(test)
+
+
 def test_claims_of_devices_are_allocated_and_reserved(control_plane, make):
     async def test(plane):
         await add_nodes(plane, make, 2)
