@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.context import Kept
+from cluster.apiserver.descriptions import Descriptions
 from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.negotiation import JSON, parse_accept
 from cluster.machinery import openapi, status
@@ -21,6 +22,7 @@ V2_PROTOBUF_ANSWERED = V2_PROTOBUF.replace("@", ".")  # Go refuses to parse a ty
 V2_JSON = "application/com.github.proto-openapi.spec.v2@v1.0+json"
 CACHE_FOREVER = "public, immutable, max-age=31536000"
 V3_FORM, V2_JSON_FORM, V2_PROTOBUF_FORM, INDEX = "v3/", "v2", "v2pb", "index"
+BARE_V3_FORM = "v3-bare/"
 
 
 class Others(Protocol):
@@ -49,6 +51,7 @@ class OpenApi:
         self._roots: dict[str, list[Resource]] = {}
         self._kept: dict[str, Kept] = {}
         self._made: dict[str, tuple[bytes, str]] = {}
+        self._descriptions = Descriptions()
 
     def answer(self, request: Request) -> Response | None:
         """None if the path is none of ours."""
@@ -81,6 +84,7 @@ class OpenApi:
         for root in {*roots, *self._roots}:
             if self._members(root, roots, kept) != self._members(root, self._roots, self._kept):
                 self._made.pop(V3_FORM + root, None)
+                self._made.pop(BARE_V3_FORM + root, None)
         for name in (INDEX, V2_JSON_FORM, V2_PROTOBUF_FORM):
             self._made.pop(name, None)
         self._roots, self._kept = roots, kept
@@ -105,7 +109,8 @@ class OpenApi:
 
     def _v2_document(self) -> dict[str, object]:
         custom = self._schemas(list(self._kept.values()))
-        own = openapi.v2_document(self._catalogue.resources, self._release, custom)
+        served = self._catalogue.resources
+        own = openapi.v2_document(served, self._release, custom, self._descriptions.of)
         return openapi.merged(own, self._others.v2_documents())
 
     def _v2_json(self) -> bytes:
@@ -116,20 +121,26 @@ class OpenApi:
 
     def _index(self) -> tuple[bytes, str]:
         def make() -> bytes:
-            urls = {root: f"{V3_PATH}/{root}?hash={self._v3(root)[1]}" for root in self._roots}
+            urls = {root: f"{V3_PATH}/{root}?hash={self._hash(root)}" for root in self._roots}
             urls |= self._others.index()
             paths = {root: {"serverRelativeURL": url} for root, url in urls.items()}
             return json_codec.encode({"paths": paths})
 
         return self._make(INDEX, make)
 
-    def _v3(self, root: str) -> tuple[bytes, str]:
-        def make() -> bytes:
-            members = self._members(root, self._roots, self._kept)
-            custom = self._schemas(members)
-            return json_codec.encode(openapi.v3_document(self._roots[root], self._release, custom))
+    def _hash(self, root: str) -> str:
+        """Of what the document says; what fields are for is read when somebody asks."""
+        return self._make(BARE_V3_FORM + root, lambda: self._v3_document(root, None))[1]
 
-        return self._make(V3_FORM + root, make)
+    def _v3(self, root: str) -> tuple[bytes, str]:
+        describe = self._descriptions.of
+        made = self._make(V3_FORM + root, lambda: self._v3_document(root, describe))
+        return made[0], self._hash(root)
+
+    def _v3_document(self, root: str, describe: openapi.Describe | None) -> bytes:
+        custom = self._schemas(self._members(root, self._roots, self._kept))
+        document = openapi.v3_document(self._roots[root], self._release, custom, describe)
+        return json_codec.encode(document)
 
     def _make(self, name: str, make: Callable[[], bytes]) -> tuple[bytes, str]:
         """The document and the hash of its content."""

@@ -7,12 +7,14 @@ form that older kubectls ask for. Does not belong here: serving, caching, ETags.
 from cluster.machinery.openapi.custom import CustomSchema
 from cluster.machinery.openapi.gnostic import encode as encode_v2_protobuf
 from cluster.machinery.openapi.merging import merged, trimmed, upgraded
+from cluster.machinery.openapi.schemas import Describe
 from cluster.machinery.openapi.v2 import document as v2_document
 from cluster.machinery.openapi.v3 import document as v3_document
 from cluster.machinery.openapi.v3 import paths_by_group_version
 
 __all__ = [
     "CustomSchema",
+    "Describe",
     "encode_v2_protobuf",
     "merged",
     "paths_by_group_version",

@@ -42,7 +42,9 @@ PARAMETER_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One verb on one path. `sends` and `answers` are (apiVersion, kind), or None."""
+    """One verb on one path. `sends` and `answers` are (apiVersion, kind), or None; `codes` are
+    those of success, with what they mean.
+    """
 
     path: str
     method: str
@@ -53,6 +55,7 @@ class Operation:
     query_parameters: tuple[str, ...]
     sends: tuple[str, str] | None
     answers: tuple[str, str]
+    codes: tuple[tuple[int, str], ...] = ((200, "OK"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,31 @@ class _Verb:
     query: tuple[str, ...]
     on_item: bool
     sends: bool
+    codes: tuple[int, ...] = (200,)
 
+
+_MEANINGS = {200: "OK", 201: "Created", 202: "Accepted"}
+_STATUS = ("v1", "Status")
+RETURNED = frozenset(
+    {"pods", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas",
+     "serviceaccounts", "services", "storageclasses.storage.k8s.io", "csidrivers.storage.k8s.io",
+     "csinodes.storage.k8s.io", "volumeattachments.storage.k8s.io",
+     "volumeattributesclasses.storage.k8s.io", "deviceclasses.resource.k8s.io",
+     "resourceclaims.resource.k8s.io", "resourceclaimtemplates.resource.k8s.io",
+     "resourceslices.resource.k8s.io"}
+)  # fmt: skip
+"""What a delete answers with; other kinds' deletes say how it went."""
 
 _VERBS = {
-    "create": _Verb("post", "post", WRITE_PARAMETERS, False, True),
+    "create": _Verb("post", "post", WRITE_PARAMETERS, False, True, (200, 201, 202)),
     "list": _Verb("get", "list", LIST_PARAMETERS, False, False),
     "deletecollection": _Verb(
         "delete", "deletecollection", LIST_PARAMETERS + DELETE_PARAMETERS, False, False
     ),
     "get": _Verb("get", "get", (), True, False),
-    "update": _Verb("put", "put", WRITE_PARAMETERS, True, True),
-    "patch": _Verb("patch", "patch", (*WRITE_PARAMETERS, "force"), True, True),
-    "delete": _Verb("delete", "delete", DELETE_PARAMETERS, True, False),
+    "update": _Verb("put", "put", WRITE_PARAMETERS, True, True, (200, 201)),
+    "patch": _Verb("patch", "patch", (*WRITE_PARAMETERS, "force"), True, True, (200, 201)),
+    "delete": _Verb("delete", "delete", DELETE_PARAMETERS, True, False, (200, 202)),
 }
 
 
@@ -87,6 +103,8 @@ def operations(resources: Sequence[Resource]) -> Iterator[Operation]:
         target = (resource.group, resource.version, resource.kind)
         for verb in resource.verbs:
             yield from _operation(resource, verb, "", target)
+            if verb == "list" and resource.namespaced:
+                yield from _operation(resource, verb, "", target, across=True)
         for sub in resource.subresources:
             if sub.kind.endswith(NO_SCHEMA):
                 continue
@@ -95,7 +113,11 @@ def operations(resources: Sequence[Resource]) -> Iterator[Operation]:
 
 
 def _operation(
-    resource: Resource, name: str, subresource: str, target: tuple[str, str, str]
+    resource: Resource,
+    name: str,
+    subresource: str,
+    target: tuple[str, str, str],
+    across: bool = False,
 ) -> Iterator[Operation]:
     verb = _VERBS.get(name)
     if verb is None:  # watch is a parameter of list
@@ -103,18 +125,26 @@ def _operation(
     on_item = verb.on_item or bool(subresource)
     group, version, kind = target
     own = (f"{group}/{version}" if group else version, kind)
-    names = ("namespace",) * resource.namespaced + ("name",) * on_item
+    names = ("namespace",) * (resource.namespaced and not across) + ("name",) * on_item
     yield Operation(
-        path=path_of(resource, on_item, subresource),
+        path=path_of(resource, on_item, subresource, across),
         method=verb.method,
         action=verb.action,
-        operation_id=_operation_id(resource, verb, subresource),
+        operation_id=_operation_id(resource, verb, subresource, across),
         gvk=target,
         path_parameters=names,
         query_parameters=("pretty", *verb.query),
         sends=own if verb.sends else None,
-        answers=(own[0], resource.list_kind) if name == "list" else own,
+        answers=_answers(resource, name, own),
+        codes=tuple((code, _MEANINGS[code]) for code in verb.codes),
     )
+
+
+def _answers(resource: Resource, name: str, own: tuple[str, str]) -> tuple[str, str]:
+    if name == "list":
+        return own[0], resource.list_kind
+    kept = name == "deletecollection" or resource.group_resource not in RETURNED
+    return _STATUS if name.startswith("delete") and kept else own
 
 
 def render(
@@ -138,11 +168,11 @@ def patch_types(operation: Operation, custom: Container[tuple[str, str]]) -> tup
     return CUSTOM_PATCH_TYPES if operation.sends in custom else PATCH_TYPES
 
 
-def path_of(resource: Resource, on_item: bool, subresource: str = "") -> str:
+def path_of(resource: Resource, on_item: bool, subresource: str = "", across: bool = False) -> str:
     """`/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale`, or a part of it."""
     root = f"/apis/{resource.api_version}" if resource.group else f"/api/{resource.version}"
     parts = [root]
-    if resource.namespaced:
+    if resource.namespaced and not across:
         parts.append("namespaces/{namespace}")
     parts.append(resource.plural)
     if on_item:
@@ -152,11 +182,12 @@ def path_of(resource: Resource, on_item: bool, subresource: str = "") -> str:
     return "/".join(parts)
 
 
-def _operation_id(resource: Resource, verb: _Verb, subresource: str) -> str:
+def _operation_id(resource: Resource, verb: _Verb, subresource: str, across: bool) -> str:
     words = {"post": "create", "put": "replace", "get": "read", "deletecollection":
              "deleteCollection"}  # fmt: skip
     group = (resource.group.split(".")[0] or "core").capitalize()
-    scope = "Namespaced" if resource.namespaced else ""
+    scope = "Namespaced" if resource.namespaced and not across else ""
     version = resource.version.capitalize()
     action = words.get(verb.action, verb.action)
-    return f"{action}{group}{version}{scope}{resource.kind}{subresource.capitalize()}"
+    ending = "ForAllNamespaces" if across else subresource.capitalize()
+    return f"{action}{group}{version}{scope}{resource.kind}{ending}"

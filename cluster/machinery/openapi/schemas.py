@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from cluster.machinery import schema
 
 Reference = Callable[[str], str]
 """From a schema's name to the `$ref` that points at it."""
+
+
+class Described(Protocol):
+    """What a type is for, and each of its fields; "" and nothing where nobody has said."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+
+
+Describe = Callable[[str], Described]
 
 
 def public_name(type_name: str) -> str:
@@ -30,15 +43,20 @@ def reachable(roots: Iterable[str]) -> list[str]:
     return sorted(seen)
 
 
-def of_type(type_name: str, reference: Reference) -> dict[str, Any]:
+def of_type(
+    type_name: str, reference: Reference, describe: Describe | None = None
+) -> dict[str, Any]:
     """The schema of one definition."""
     found = schema.definition(type_name)
+    told = describe(type_name) if describe else None
+    document: dict[str, Any] = {"description": told.text} if told and told.text else {}
     if found.scalar:
-        return _scalar(found.scalar)
-    document: dict[str, Any] = {"type": "object"}
+        return document | _scalar(found.scalar)
+    document["type"] = "object"
     if found.fields:
         document["properties"] = {
-            name: of_field(field, reference) for name, field in found.fields.items()
+            name: _told(of_field(field, reference), told, name)
+            for name, field in found.fields.items()
         }
     if found.required:
         document["required"] = list(found.required)
@@ -47,6 +65,11 @@ def of_type(type_name: str, reference: Reference) -> dict[str, Any]:
     if found.gvks:
         document["x-kubernetes-group-version-kind"] = [gvk(*each) for each in found.gvks]
     return document
+
+
+def _told(document: dict[str, Any], told: Described | None, name: str) -> dict[str, Any]:
+    text = told.fields.get(name, "") if told else ""
+    return {"description": text, **document} if text else document
 
 
 def gvk(group: str, version: str, kind: str) -> dict[str, str]:

@@ -15,7 +15,10 @@ Names = Mapping[tuple[str, str], str]
 
 
 def document(
-    resources: Sequence[Resource], release: str, schemas_of_custom: Sequence[CustomSchema] = ()
+    resources: Sequence[Resource],
+    release: str,
+    schemas_of_custom: Sequence[CustomSchema] = (),
+    describe: schemas.Describe | None = None,
 ) -> dict[str, Any]:
     """The document of all the resources given."""
     named = custom.names(schemas_of_custom)
@@ -30,7 +33,7 @@ def document(
         "info": {"title": "Kubernetes", "version": release},
         "paths": paths,
         "definitions": {
-            schemas.public_name(name): schemas.of_type(name, _reference) for name in names
+            schemas.public_name(name): schemas.of_type(name, _reference, describe) for name in names
         }
         | own,
     }
@@ -65,7 +68,10 @@ def _operation(operation: operations.Operation, named: Names) -> dict[str, Any]:
         "produces": ["application/json"],
         "parameters": parameters,
         "responses": {
-            "200": {"description": "OK", "schema": _schema(operation.answers, named)},
+            **{
+                str(code): {"description": text, "schema": _schema(operation.answers, named)}
+                for code, text in operation.codes
+            },
             "401": {"description": "Unauthorized"},
         },
         "x-kubernetes-action": operation.action,

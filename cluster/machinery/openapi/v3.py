@@ -25,7 +25,10 @@ Names = Mapping[tuple[str, str], str]
 
 
 def document(
-    resources: Sequence[Resource], release: str, schemas_of_custom: Sequence[CustomSchema] = ()
+    resources: Sequence[Resource],
+    release: str,
+    schemas_of_custom: Sequence[CustomSchema] = (),
+    describe: schemas.Describe | None = None,
 ) -> dict[str, Any]:
     """The document of resources that share a group and version."""
     named = custom.names(schemas_of_custom)
@@ -40,12 +43,26 @@ def document(
         "info": {"title": "Kubernetes", "version": release},
         "paths": paths,
         "components": {
-            "schemas": {
-                schemas.public_name(name): schemas.of_type(name, _reference) for name in names
-            }
-            | own
+            "schemas": {schemas.public_name(name): _of_type(name, describe) for name in names} | own
         },
     }
+
+
+_EITHER = {schema.QUANTITY: ("string", "number"), schema.INT_OR_STRING: ("integer", "string")}
+"""Types of two JSON types, which only version 3 can say."""
+
+
+def _of_type(name: str, describe: schemas.Describe | None) -> dict[str, Any]:
+    """References stand alone in version 3: what is said beside one goes round it."""
+    document = schemas.of_type(name, _reference, describe)
+    if name in _EITHER:
+        del document["type"]
+        return document | {"oneOf": [{"type": each} for each in _EITHER[name]]}
+    for field, entry in document.get("properties", {}).items():
+        if "$ref" in entry and len(entry) > 1:
+            rest = {key: value for key, value in entry.items() if key != "$ref"}
+            document["properties"][field] = {**rest, "allOf": [{"$ref": entry["$ref"]}]}
+    return document
 
 
 def _reference(name: str) -> str:
@@ -65,9 +82,12 @@ def _operation(operation: operations.Operation, named: Names) -> dict[str, Any]:
         "operationId": operation.operation_id,
         "parameters": [_query(name) for name in operation.query_parameters],
         "responses": {
-            "200": {
-                "description": "OK",
-                "content": {"application/json": {"schema": _schema(operation.answers, named)}},
+            **{
+                str(code): {
+                    "description": text,
+                    "content": {"application/json": {"schema": _schema(operation.answers, named)}},
+                }
+                for code, text in operation.codes
             },
             "401": {"description": "Unauthorized"},
         },

@@ -182,6 +182,15 @@ def test_explain_reads_version_three_of_the_schema(kubectl: Any) -> None:
     assert "KIND:     Pod" in kubectl("explain", "pod", "--output=plaintext-openapiv2")
 
 
+def test_explain_says_what_fields_are_for(kubectl: Any) -> None:
+    pytest.importorskip("kubernetes")  # whose texts they are
+    said = kubectl("explain", "deployment.spec.replicas")
+    assert "Number of desired pods." in said
+    assert "<no description>" not in kubectl("explain", "configmap.data")
+    said = kubectl("explain", "pod.spec.containers.resources.limits")
+    assert "FIELD: limits <map[string]Quantity>" in said
+
+
 def test_resources_and_versions_come_from_aggregated_discovery(kubectl: Any, tmp_path: Any) -> None:
     fresh = f"--cache-dir={tmp_path}"
     listed = kubectl("api-resources", fresh, "--verbs=list", "-o", "name").split()
