@@ -349,11 +349,12 @@ class ApiServer:
         return self._feed is not None and self._feed.ready.is_set()
 
     def _page(self, request: Request) -> Response | None:
-        if request.path == "/version":
+        path = request.path.rstrip("/")
+        if path == "/version":
             return Response(200, json_codec.encode(version()))
-        if request.path == "/metrics":
+        if path == "/metrics":
             return Response(200, self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
-        if request.path == "/":
+        if not path:
             paths = [*self._discovery.paths, "/healthz", "/livez", "/metrics", "/openapi/v2"]
             paths += ["/openapi/v3", "/readyz", "/version", *openid.PATHS]
             return Response(200, json_codec.encode({"paths": sorted(paths)}))

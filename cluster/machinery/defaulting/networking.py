@@ -47,14 +47,17 @@ def apply_endpoints(obj: Object) -> None:
 
 def apply_endpoint_slice(obj: Object) -> None:
     """Ports speak TCP and have the empty name."""
+    for endpoint in items(obj, "endpoints"):
+        part(endpoint, "conditions")
     for port in items(obj, "ports"):
         port.setdefault("name", "")
         default(port, "protocol", "TCP")
 
 
 def apply_network_policy(obj: Object) -> None:
-    """Ingress always, Egress where there are rules for it."""
+    """Ingress always, Egress where there are rules for it; all pods, if none are named."""
     spec = part(obj, "spec")
+    part(spec, "podSelector")
     for rule in [*items(spec, "ingress"), *items(spec, "egress")]:
         for port in items(rule, "ports"):
             default(port, "protocol", "TCP")

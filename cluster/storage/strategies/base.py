@@ -37,9 +37,13 @@ class Strategy:
     def prepare_create(self, obj: Object) -> None:
         """Make a client's object one that may be stored."""
         if self.has_status:
-            obj.pop("status", None)
+            obj["status"] = self.empty_status()
         if self.counts_generation:
             obj["metadata"]["generation"] = 1
+
+    def empty_status(self) -> Object:
+        """That of a new object: a struct of Go is there although nobody has filled it in."""
+        return {}
 
     def prepare_update(self, new: Object, old: Object) -> None:
         """A write to the resource itself leaves the status alone."""

@@ -38,6 +38,11 @@ class CustomStrategy(Strategy):
         apart = {"metadata", "status"} if self.has_status else {"metadata"}
         return {name: value for name, value in obj.items() if name not in apart}
 
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        if self.has_status:
+            del obj["status"]
+
     def prepare_status(self, new: Object, old: Object) -> None:
         """A write to `/status` changes nothing else, not even labels."""
         for part in {*new, *old} - {"status", "metadata"}:

@@ -21,8 +21,8 @@ class ServiceStrategy(Strategy):
     has_status = True
     returns_deleted = True
 
-    def prepare_create(self, obj: Object) -> None:
-        obj["status"] = {"loadBalancer": {}}
+    def empty_status(self) -> Object:
+        return {"loadBalancer": {}}
 
     def prepare_update(self, new: Object, old: Object) -> None:
         """A client that sends back an older manifest keeps what was allocated."""

@@ -34,7 +34,7 @@ class NodeStrategy(Strategy):
     has_status = True
 
     def prepare_create(self, obj: Object) -> None:
-        """Nothing to take away."""
+        obj.setdefault("status", self.empty_status())
 
 
 class CreatableByUpdate(Strategy):
@@ -91,6 +91,11 @@ class SpecAndStatus(Strategy):
     counts_generation = True
 
 
+class IngressStrategy(SpecAndStatus):
+    def empty_status(self) -> Object:
+        return {"loadBalancer": {}}
+
+
 SERVED: dict[str, Strategy] = {
     "v1/namespaces": NamespaceStrategy(),
     "v1/pods": PodStrategy(),
@@ -120,7 +125,7 @@ SERVED: dict[str, Strategy] = {
     "policy/v1/poddisruptionbudgets": SpecAndStatus(),
     "discovery.k8s.io/v1/endpointslices": WholeObject(),
     "coordination.k8s.io/v1/leases": CreatableByUpdate(),
-    "networking.k8s.io/v1/ingresses": SpecAndStatus(),
+    "networking.k8s.io/v1/ingresses": IngressStrategy(),
     "networking.k8s.io/v1/ingressclasses": SpecOnly(),
     "networking.k8s.io/v1/networkpolicies": SpecOnly(),
     "networking.k8s.io/v1/ipaddresses": SpecOnly(),
