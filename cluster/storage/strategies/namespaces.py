@@ -41,5 +41,6 @@ class NamespaceStrategy(Strategy):
 
 
 def _label(obj: Object) -> None:
-    labels = obj["metadata"].get("labels") or {}
-    obj["metadata"]["labels"] = labels | {NAME_LABEL: obj["metadata"]["name"]}
+    metadata = obj["metadata"]
+    if metadata.get("name"):  # validation misses it
+        metadata["labels"] = (metadata.get("labels") or {}) | {NAME_LABEL: metadata["name"]}
