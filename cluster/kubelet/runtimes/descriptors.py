@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Callable
 
-READ_SIZE_BYTES = 64 * 1024
+READ_SIZE_BYTES = 256 * 1024
 _DRAIN_S = 0.5
 
 

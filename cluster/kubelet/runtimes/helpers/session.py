@@ -11,6 +11,7 @@ killed, with everything in its session.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from typing import Any
 from cluster.kubelet.runtimes.helpers import become, enter, linux, terminal
 
 _CONTROL = 0
+_PIPE_BYTES = 256 * 1024
 _HANG_UP_S = 0.3
 _ROUNDS = 20
 
@@ -100,6 +102,8 @@ class _Session:
                 theirs.append(os.open("/dev/null", os.O_RDWR))
                 continue
             read, write = os.pipe()
+            with contextlib.suppress(OSError):  # beyond what this user's pipes may hold in all
+                fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             ours.append(read if number else write)
             theirs.append(write if number else read)
         return ours, theirs
