@@ -27,8 +27,8 @@ HISTORY_REVISIONS = 4096
 WAIT_S = 3.0
 """How long a read may wait for its revision, as in upstream's cacher."""
 RETRY_S = (0.05, 2.0)
-REST = 1.0
-"""Between two rounds of telling the watchers: as many times as long as the last round took."""
+REST, SHORT_REST_S = 10, 0.005
+"""Between two rounds of telling the watchers: times the last round, but no more than so long."""
 
 
 Stored = tuple[str, bytes, int]
@@ -209,7 +209,7 @@ class Feed:
         """At once when little happens; under load in rounds that pay for themselves.
 
         Many watchers make a round long. What happens meanwhile and during the rest after it goes
-        out in one piece, so at most half of the time is spent on telling.
+        out in one piece.
         """
         wait_s = self._rested_s - self._seams.clock.now()
         if wait_s <= 0:
@@ -224,7 +224,7 @@ class Feed:
         for cache in untold:
             cache.notify()
         ended_s = self._seams.clock.now()
-        self._rested_s = ended_s + REST * (ended_s - begun_s)
+        self._rested_s = ended_s + rest_s(ended_s - begun_s)
 
     def _apply(self, event: Event) -> Follower | None:
         key = event.kv.key.decode("utf-8", "replace")
@@ -312,3 +312,11 @@ class Feed:
 def _retrieve(question: asyncio.Task[int]) -> None:
     if not question.cancelled():
         question.exception()
+
+
+def rest_s(round_s: float) -> float:
+    """How long to gather changes after a round that took so long.
+
+    Short rounds take a tenth of the time, long ones half of it (pure).
+    """
+    return max(round_s, min(REST * round_s, SHORT_REST_S))

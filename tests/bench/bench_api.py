@@ -21,6 +21,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import uvloop
@@ -161,20 +162,41 @@ class Bench:
         where = (self._folder, self._host, str(self._port), self._user)
         async with watching(*where, target, watchers) as reader:
             await reader.wait(watchers * WATCHED)
-            begun, start_s, rounds = reader.events, time.perf_counter(), 0
-            while time.perf_counter() - start_s < self._duration_s:
-                rounds += 1
-                patches = (self._requests.status_patch(name, rounds) for name in names)
-                await run_all(list(links[:16]), patches, 200)
-            await reader.wait(begun + rounds * WATCHED * watchers)
+            begun, start_s = reader.events, time.perf_counter()
+            patches = _Counted(self._patches(names))
+            await run_all(list(links), patches, 200)
+            await reader.wait(begun + patches.number * watchers)
             per_s = (reader.events - begun) / (time.perf_counter() - start_s)
         peer = KNOWN["watch deliveries"] if watchers == 100 else None
         tell("watch deliveries", "per_s", per_s, peer, watchers=watchers)
+
+    def _patches(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Of one pod after the other, until time is up."""
+        end_s = time.perf_counter() + self._duration_s
+        for number in count():
+            if time.perf_counter() > end_s:
+                return
+            yield self._requests.status_patch(names[number % len(names)], number)
 
     def _tell(self, name: str, load: Load, peer: float) -> None:
         tell(name, "per_s", load.per_s, peer, connections=CONNECTIONS)
         tell(f"{name}, median", "ms", load.p50_ms, None, connections=CONNECTIONS)
         tell(f"{name}, p99", "ms", load.p99_ms, None, connections=CONNECTIONS)
+
+
+class _Counted:
+    """An iterator that knows how many it has given."""
+
+    def __init__(self, items: Iterator[bytes]) -> None:
+        self._items, self.number = items, 0
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> bytes:
+        item = next(self._items)
+        self.number += 1
+        return item
 
 
 _NOW = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}

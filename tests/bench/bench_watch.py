@@ -37,7 +37,7 @@ from raftstore.types import Put
 KNOWN = 13_100.0
 """Deliveries a second of kube-apiserver 1.20 to 100 watchers."""
 WATCHED = 100
-WRITERS = 16
+WRITERS = 64
 AHEAD = 200
 """Events written that not every watcher has yet; the server keeps 4096 for those that lag."""
 

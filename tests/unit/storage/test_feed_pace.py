@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.seams import system_seams
-from cluster.storage.feed import Feed
+from cluster.storage.feed import Feed, rest_s
 from raftstore.testing import MemoryStore
 
 PREFIX = "/registry/configmaps/"
@@ -83,3 +83,9 @@ def test_what_happens_during_a_round_and_the_rest_after_it_is_told_in_one_piece(
         await feed.stop()
 
     asyncio.run(main())
+
+
+def test_short_rounds_take_a_tenth_of_the_time_and_long_ones_half_of_it() -> None:
+    assert rest_s(0.0001) == 0.001
+    assert rest_s(0.001) == 0.005
+    assert rest_s(0.02) == 0.02
