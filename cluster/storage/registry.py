@@ -187,7 +187,7 @@ class Registry:
         name = obj["metadata"].get("name", "")
         pristine = obj
         for attempt in range(WRITE_ATTEMPTS):
-            obj = encoding.copied(pristine)
+            obj = encoding.copied(pristine) if self.strategy.assigns else pristine
             checks = await self._env.guard.check(self.resource, obj, fresh=attempt > 0)
             await self._assign(obj, None, attempt)
             created = partial(self.strategy.validate_create, obj)

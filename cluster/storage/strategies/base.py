@@ -29,6 +29,8 @@ class Strategy:
     """Whether a PUT to a name that does not exist creates the object."""
     expires = False
     """Whether objects live under a lease (events)."""
+    assigns = False
+    """Whether `assign` fills in anything."""
 
     def fields(self, obj: Object) -> dict[str, str]:
         """The selectable fields as text."""

@@ -20,6 +20,7 @@ class ServiceStrategy(Strategy):
     selectable = ("spec.clusterIP", "spec.type")
     has_status = True
     returns_deleted = True
+    assigns = True
 
     def empty_status(self) -> Object:
         return {"loadBalancer": {}}
