@@ -96,9 +96,11 @@ class ServerProcesses:
     async def ready(self, *names: str) -> float:
         """Until /readyz of these answers 200; how long that took. Raises TimeoutError."""
         began_s = time.monotonic()
-        async with asyncio.timeout(READY_S):
-            for name in names or self.names:
-                await self._ready(name)
+        for name in names or self.names:
+            try:
+                await asyncio.wait_for(self._ready(name), READY_S)
+            except TimeoutError:
+                raise TimeoutError(f"{name} is not ready:\n{self.logs(name)}") from None
         return time.monotonic() - began_s
 
     async def _ready(self, name: str) -> None:
