@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from cluster.controllers import discovery
 from cluster.controllers.framework import Controller, Result, Watch
 from cluster.machinery import meta, quantity, quota, resources
 from cluster.machinery.resources import Resource
@@ -15,7 +16,8 @@ from cluster.machinery.resources import Resource
 Object = dict[str, Any]
 
 QUOTAS = "resourcequotas"
-RESYNC_S = 300.0
+RESYNC_S, OTHERS_S = 300.0, 30.0
+"""OTHERS_S: while resources are counted that are not followed."""
 COUNTED = ("pods", "services", "persistentvolumeclaims")
 PLAIN = ("configmaps", "replicationcontrollers", "resourcequotas", "secrets")
 
@@ -35,12 +37,24 @@ class ResourceQuotaController(Controller):
         found = self.informers.of(QUOTAS).get(key)
         if found is None:
             return None
-        counted = kinds(found["spec"].get("hard") or {})
+        hard = found["spec"].get("hard") or {}
+        counted, others = kinds(hard), await self._others(hard)
         for resource in counted:
             await self.informers.of(resource).synced()
-        if status_of(found, counted, self._objects) != (found.get("status") or {}):
-            await self._repair(found, counted)
-        return Result(RESYNC_S)
+        if others or status_of(found, counted, self._objects) != (found.get("status") or {}):
+            await self._repair(found, [*counted, *others])
+        return Result(OTHERS_S if others else RESYNC_S)
+
+    async def _others(self, hard: Iterable[str]) -> list[Resource]:
+        """Custom and aggregated resources that are counted: the server knows them by discovery.
+        What it does not know now keeps its number."""
+        names = unknown(hard)
+        if not names:
+            return []
+        served = (await discovery.served(self.client)).preferred
+        return [
+            r for r in served if r.group_resource in names and r.namespaced and "list" in r.verbs
+        ]
 
     async def _repair(self, found: Object, counted: Sequence[Resource]) -> None:
         """Write what is counted after the quota was read, and only if it is unchanged.
@@ -61,7 +75,7 @@ class ResourceQuotaController(Controller):
 
 
 def kinds(hard: Iterable[str]) -> list[Resource]:
-    """The resources that these limits count; names of custom ones are not known here. Pure."""
+    """The built-in resources that these limits count. Pure."""
     names = {*COUNTED, *(name for name in hard if name in PLAIN)}
     names |= {name.removeprefix("count/") for name in hard if name.startswith("count/")}
     found = []
@@ -71,6 +85,12 @@ def kinds(hard: Iterable[str]) -> list[Resource]:
         except KeyError:
             continue
     return found
+
+
+def unknown(hard: Iterable[str]) -> set[str]:
+    """The names (`flunders.example.com`) of counted resources that are not built in. Pure."""
+    named = {name.removeprefix("count/") for name in hard if name.startswith("count/")}
+    return named - {resource.group_resource for resource in kinds(hard)}
 
 
 def status_of(

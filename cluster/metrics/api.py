@@ -35,6 +35,8 @@ class MetricsApi:
         self._client, self._seams = client, seams
         self._delegation, self._samples = delegation, samples
         self._documents: dict[str, bytes] = {}
+        self.found = False
+        """Whether an API server has asked what is served here: from then on it leads here."""
 
     async def handle(self, request: Request) -> Response:
         """Never raises, except for cancellation."""
@@ -133,6 +135,7 @@ class MetricsApi:
             if make is None:
                 raise status.path_not_found()
             found = self._documents[path] = json_codec.encode(make())
+        self.found = self.found or path == ROOT
         return Response(200, found)
 
 

@@ -18,12 +18,15 @@ Object = dict[str, Any]
 
 NAMESPACE, NAME = "kube-system", "metrics-server"
 HOST = f"{NAME}.{NAMESPACE}.svc"
-RETRY_S, AGAIN_S = 1.0, 60.0
+RETRY_S, AGAIN_S = 0.3, 60.0
 LABELS = {"k8s-app": NAME}
+STARTED = "raykube.io/started-at"
 
 
-def objects(host: str, port: int, ca: bytes) -> list[tuple[str, Object]]:
-    """(resource, object). `ca`: PEM of the authority of this server's certificate."""
+def objects(host: str, port: int, ca: bytes, started: str) -> list[tuple[str, Object]]:
+    """(resource, object). `ca`: PEM of the authority of this server's certificate. `started`:
+    when this server did, so that endpoints change with it and API servers look at it at once.
+    """
     api_service = {
         "service": {"name": NAME, "namespace": NAMESPACE, "port": 443},
         "group": kinds.GROUP,
@@ -36,13 +39,15 @@ def objects(host: str, port: int, ca: bytes) -> list[tuple[str, Object]]:
     labels = {**LABELS, "kubernetes.io/service-name": NAME}
     labels["endpointslice.kubernetes.io/managed-by"] = NAME
     name = f"{kinds.VERSION}.{kinds.GROUP}"
+    slice_ = _object(SLICES, NAME, labels, {
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    })  # fmt: skip
+    slice_["metadata"]["annotations"] = {STARTED: started}
     return [
         ("v1/services", _object("v1/services", NAME, LABELS, {"spec": {"ports": ports}})),
-        (SLICES, _object(SLICES, NAME, labels, {
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
-            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-        })),
+        (SLICES, slice_),
         (API_SERVICES, _object(API_SERVICES, name, LABELS, {"spec": api_service})),
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from actors.seams import Seams
 from actors.tls import server_context
 from cluster.apiserver.http.listener import HttpListener
 from cluster.client import Client, ClientConfig
+from cluster.machinery import meta
 from cluster.metrics import registration
 from cluster.metrics.api import MetricsApi
 from cluster.metrics.delegation import Delegation
@@ -44,23 +45,25 @@ class MetricsServer:
         resolution_s = float(config.get("resolution_s") or RESOLUTION_S)
         self._scraper = Scraper(self._client, seams, shown, self._samples, resolution_s)
         delegation = Delegation(self._client, seams, config["request_header"])
-        api = MetricsApi(self._client, seams, delegation, self._samples)
+        self._api = MetricsApi(self._client, seams, delegation, self._samples)
         host, _, port = str(config["address"]).rpartition(":")
         tls = server_context(config["tls"], require_client=False)
         tls.load_verify_locations(config["request_header"]["ca"])
-        self._listener = HttpListener(seams, api.handle)
+        self._listener = HttpListener(seams, self._api.handle)
         await self._listener.start(host, int(port), tls)
         self._address = f"{host}:{self._listener.port}"
         self._scraper.start()
         ca = await asyncio.to_thread(Path(config["tls"]["ca"]).read_bytes)
-        wanted = registration.objects(host, self._listener.port, ca)
+        started = meta.format_micro_time(seams.clock.wall())
+        wanted = registration.objects(host, self._listener.port, ca, started)
         keeping = registration.keep(self._client, seams, wanted)
         self._registering = asyncio.get_running_loop().create_task(keeping)
 
     async def health(self) -> Health:
-        """Ready while it listens: the API may come later."""
+        """Ready once the API has found it."""
         facts = {"nodes": self._scraper.nodes, "scrapes": self._scraper.rounds}
-        return Health(True, "", facts)
+        detail = "" if self._api.found else "metrics: not registered yet"
+        return Health(self._api.found, detail, facts)
 
     async def stop(self) -> None:
         if self._registering is None:

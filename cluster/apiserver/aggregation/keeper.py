@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 30.0
 """Between two checks of a server that answers."""
-RETRY_S = (1.0, 30.0)
+RETRY_S = (0.5, 10.0)
 CHECK_TIMEOUT_S = 5.0
 ATTEMPTS = 3
 SETTLE_S = 0.1

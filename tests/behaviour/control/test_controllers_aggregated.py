@@ -119,3 +119,26 @@ def test_an_owner_that_another_server_keeps_is_asked_for_there(control_plane):
             await plane.until(gone, 45)
 
     control_plane(test)
+
+
+def test_a_quota_counts_what_another_server_keeps(control_plane):
+    async def test(plane):
+        async with extension(plane):
+            await plane.manager(controllers=["resourcequota"])
+            await create_flunder(plane, "a", "default")
+            await create_flunder(plane, "b", "default")
+            hard = {f"count/flunders.{GROUP}": "5", "count/things.example.com": "1"}
+            quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+                     "spec": {"hard": hard}}  # fmt: skip
+            await plane.client.create("resourcequotas", quota, "default")
+
+            async def counted():
+                found = await plane.client.get("resourcequotas", "q", "default")
+                return (found.get("status") or {}).get("used") == {
+                    f"count/flunders.{GROUP}": "2",
+                    "count/things.example.com": "0",
+                }
+
+            await plane.until(counted)
+
+    control_plane(test)
