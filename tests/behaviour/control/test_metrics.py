@@ -40,7 +40,7 @@ async def node(plane):
         "tls": tls, "request_header": plane.request_header, "resolution_s": 1.0,
     })  # fmt: skip
     try:
-        yield
+        yield metrics
     finally:
         await metrics.stop()
         await kubelet.stop()
@@ -124,8 +124,9 @@ def test_kubectl_top_tells_what_busy_containers_use_and_the_autoscaler_follows(c
 
 def test_who_may_not_read_metrics_is_refused(control_plane, make):
     async def test(plane):
-        async with node(plane):
+        async with node(plane) as metrics:
             await available(plane)
+            assert (await metrics.health()).ready
             nobody = plane.identity("nobody")
             plane.client_config = {"servers": [plane.url], **nobody}
             client = plane.new_client()
