@@ -151,7 +151,7 @@ def _restart(shape: Shape, actor: str) -> None:
     deadline = time.monotonic() + WAIT_S
     while True:
         entry = discovery.read(shape.folder).get(actor, {})
-        if entry.get("ready") and entry.get("pid") != before:
+        if entry.get("ready") and entry.get("pid") not in (None, before):
             return
         if time.monotonic() > deadline:
             raise CommandError(
