@@ -18,8 +18,8 @@ from actors.simulation.trace import Trace
 from cluster.apiserver.server import ApiServer
 from cluster.client import Client, ClientConfig
 from cluster.controllers.manager import ControllerManager
-from cluster.pki import Authority
 from cluster.scheduler.scheduler import Scheduler
+from cluster.simulation.certificate import always_the_same
 from cluster.simulation.kubelet import Container, Containers, Kubelet
 from cluster.simulation.store import Link, ObservedStore, RemoteStore
 from raftstore.types import Event
@@ -35,9 +35,8 @@ Observer = Callable[[int, Sequence[Event], float], None]
 def _files() -> dict[str, str]:
     """A certificate that no simulated link shows to anybody, and the administrator's token."""
     folder = Path(tempfile.mkdtemp(prefix="raykube-simulation-"))
-    authority = Authority.create("simulation")
-    pair = authority.issue("kube-apiserver", [], names=["localhost"])
-    parts = {"ca": authority.pair.certificate, "cert": pair.certificate, "key": pair.key}
+    certificate, key = always_the_same("simulation")
+    parts = {"ca": certificate, "cert": certificate, "key": key}
     parts["tokens"] = f'{ADMIN},admin,1,"system:masters"\n'.encode()
     for name, data in parts.items():
         (folder / name).write_bytes(data)

@@ -67,6 +67,8 @@ class Jobs:
         job = history.alive(uid)
         if job is None or is_going(job) or phase(change.obj) != "Succeeded":
             return
+        if change.obj["metadata"]["uid"] in self._going:
+            return  # It counted as failed when it was deleted.
         if any(c["type"] in ("Complete", "Failed") for c in _conditions(job)):
             return
         released = self._released.setdefault(uid, set())
