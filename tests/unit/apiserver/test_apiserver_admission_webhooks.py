@@ -249,7 +249,7 @@ def test_a_webhook_for_an_older_version_sees_and_changes_the_newer_one(
     hooks.answers["older"] = lambda request: patch(change)
     hooks.answers["exact"] = lambda request: {"allowed": False}
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
-    body = {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+    body = {"metadata": {"name": "other"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
     path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
     code, made = api.json("POST", path, body)
     assert code == 201, made
