@@ -305,6 +305,24 @@ def test_other_protocols_pass_through_proxies(cluster: Cluster) -> None:
         assert made.sock.recv(100) == b"anything"
 
 
+def test_other_protocols_pass_through_kubectl_proxy_too(cluster: Cluster) -> None:
+    with subprocess.Popen(cluster.command("proxy", "--port=0"), stdout=PIPE) as proxy:
+        try:
+            assert proxy.stdout is not None
+            host, _, port = proxy.stdout.readline().split()[-1].decode().rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=20) as made:
+                head = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+                made.sendall(f"GET {PODS}/web/proxy/echo HTTP/1.1\r\n{head}".encode())
+                answer = b""
+                while b"\r\n\r\n" not in answer:
+                    answer += made.recv(1)
+                assert b"101 Switching Protocols" in answer
+                made.sendall(b"anything")
+                assert made.recv(100) == b"anything"
+        finally:
+            proxy.kill()
+
+
 def test_running_commands_needs_permission_to_create(cluster: Cluster) -> None:
     rule = {"apiGroups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get"]}
     for name, verbs in (("reader", ["get"]), ("runner", ["get", "create"])):
