@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -37,3 +39,15 @@ def test_controllers_are_measured_on_simulated_nodes() -> None:
     assert found["a Deployment rolls out"]["objects"] == 10
     assert found["10 Jobs complete"]["requests_per_object"] > 1
     assert found["a namespace is deleted"]["objects"] == 50
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2 (namespaces)"
+)
+def test_a_cluster_stands_on_two_hosts_and_leaves_none_behind() -> None:
+    found = figures("stress.py", "--nodes", "4", "--pods", "4", "--idle", "0")
+    assert found["pods deleted"]["requests"]["delete pods"] == 4
+    assert found["4 nodes Ready"]["memory_mb"]["fleet"] > 150  # two processes
+    listed = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
+    assert "rk" not in listed.stdout
