@@ -58,7 +58,8 @@ class DryRun:
         present = self._cycle.columns.priorities.items()
         if any(count > 0 and priority < self._pod.priority for priority, count in present):
             return True
-        self.reasons[NO_VICTIMS] += node_count
+        if node_count:
+            self.reasons[NO_VICTIMS] += node_count
         return False
 
     def _lower(self, node: str) -> list[PodInfo]:

@@ -117,6 +117,16 @@ CONSTRAINT = st.fixed_dictionaries(
         "matchLabelKeys": st.just(["x"]),
     },
 )
+SKEWED = st.fixed_dictionaries(
+    {
+        "maxSkew": st.integers(1, 2),
+        "topologyKey": st.sampled_from([ZONE, HOST]),
+        "whenUnsatisfiable": st.sampled_from(["DoNotSchedule", "ScheduleAnyway"]),
+        "labelSelector": st.sampled_from([{"matchLabels": {"app": "a"}}, {}]),
+    },
+    optional={"minDomains": st.integers(1, 4), "nodeTaintsPolicy": st.just("Honor")},
+)
+"""Constraints that something matches."""
 REQUESTS = st.fixed_dictionaries(
     {},
     optional={
@@ -130,39 +140,53 @@ PORTS = st.none() | st.tuples(
 )
 
 
+FOCUS = st.sampled_from(["anything", "nodes", "spread", "spread", "affinity"])
+"""What a world is about: with everything at once, most nodes are ruled out by the first filter."""
+
+
 def rarely(draw, one_in):
     return draw(st.integers(0, one_in - 1)) == 0
 
 
 @st.composite
-def pods(draw, name):
+def pods(draw, name, focus="anything", subject=False):
+    """`subject`: it is the one to be scheduled, so it has what the world is about."""
     affinity = {}
     spec = {"affinity": affinity}
+    if focus in ("anything", "nodes"):
+        _about_nodes(draw, spec)
+    if focus in ("anything", "affinity"):
+        for kind in ("podAffinity", "podAntiAffinity"):
+            if (subject and focus == "affinity") or rarely(draw, 3):
+                affinity[kind] = draw(POD_AFFINITY)
+    if (focus == "spread" and subject) or (focus == "anything" and draw(st.booleans())):
+        kind = CONSTRAINT if focus == "anything" or rarely(draw, 4) else SKEWED
+        constraints = draw(st.lists(kind, min_size=focus == "spread", max_size=2))
+        spec["topologySpreadConstraints"] = [
+            c if c["whenUnsatisfiable"] == "DoNotSchedule" else _without(c, "minDomains")
+            for c in constraints
+        ]
+    space = draw(st.sampled_from(["ns"] * 5 + ["other"]))
+    asked = draw(REQUESTS) if focus in ("anything", "nodes") else {}
+    port = draw(PORTS) if focus in ("anything", "nodes") else None
+    made = pod(name, asked, port, draw(POD_LABELS), space, **spec)
+    made["spec"]["containers"][0]["image"] = draw(st.sampled_from(["big", "small:1", "none"]))
+    if not subject and rarely(draw, 6):
+        made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return made
+
+
+def _about_nodes(draw, spec):
     if draw(st.booleans()):
         spec["tolerations"] = draw(TOLERATIONS)
     if rarely(draw, 3):
-        affinity["nodeAffinity"] = draw(NODE_AFFINITY)
-    for kind in ("podAffinity", "podAntiAffinity"):
-        if rarely(draw, 3):
-            affinity[kind] = draw(POD_AFFINITY)
+        spec["affinity"]["nodeAffinity"] = draw(NODE_AFFINITY)
     if rarely(draw, 4):
         spec["nodeSelector"] = draw(LABELS)
     if rarely(draw, 12):
         spec["nodeName"] = draw(st.sampled_from(["n0", "n1", "gone"]))
     if rarely(draw, 4):
         spec["overhead"] = {"cpu": "250m"}
-    if draw(st.booleans()):
-        constraints = draw(st.lists(CONSTRAINT, max_size=2))
-        spec["topologySpreadConstraints"] = [
-            c if c["whenUnsatisfiable"] == "DoNotSchedule" else _without(c, "minDomains")
-            for c in constraints
-        ]
-    space = draw(st.sampled_from(["ns", "ns", "other"]))
-    made = pod(name, draw(REQUESTS), draw(PORTS), draw(POD_LABELS), space, **spec)
-    made["spec"]["containers"][0]["image"] = draw(st.sampled_from(["big", "small:1", "none"]))
-    if rarely(draw, 6):
-        made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    return made
 
 
 def _without(mapping, key):
@@ -170,21 +194,23 @@ def _without(mapping, key):
 
 
 @st.composite
-def nodes(draw, name):
+def nodes(draw, name, focus="anything"):
     labels = draw(LABELS)
-    if not rarely(draw, 6):
+    complete = focus == "spread" and not rarely(draw, 8)
+    if complete or not rarely(draw, 6):
         labels[HOST] = name
-    if not rarely(draw, 4):
+    if complete or not rarely(draw, 5):
         labels[ZONE] = draw(st.sampled_from(["za", "zb", "zc"]))
+    small = focus in ("anything", "nodes")
     made = node(
         name,
-        cpu=draw(st.sampled_from([0, 1000, 4000, 8000])),
-        memory=draw(st.sampled_from([GI, 8 * GI, 16 * GI])),
-        pods=draw(st.sampled_from([0, 3, 20])),
+        cpu=draw(st.sampled_from([0, 1000, 4000, 8000])) if small else 8000,
+        memory=draw(st.sampled_from([GI, 8 * GI, 16 * GI])) if small else 16 * GI,
+        pods=draw(st.sampled_from([0, 3, 20])) if small else 20,
         labels=labels,
-        taints=draw(TAINTS) if rarely(draw, 3) else [],
-        cordoned=rarely(draw, 6),
-        gpu=draw(st.integers(0, 2)),
+        taints=draw(TAINTS) if (small and rarely(draw, 3)) or rarely(draw, 8) else [],
+        cordoned=small and rarely(draw, 6),
+        gpu=draw(st.integers(0, 2)) if small else 0,
     )
     made["status"]["images"] = draw(
         st.lists(
@@ -203,10 +229,11 @@ def nodes(draw, name):
 
 @st.composite
 def worlds(draw):
-    found = [draw(nodes(f"n{i}")) for i in range(draw(st.integers(1, 6)))]
+    focus = draw(FOCUS)
+    found = [draw(nodes(f"n{i}", focus)) for i in range(draw(st.integers(1, 6)))]
     placed = [
-        (draw(st.sampled_from(found))["metadata"]["name"], draw(pods(f"q{i}")))
-        for i in range(draw(st.integers(0, 7)))
+        (draw(st.sampled_from(found))["metadata"]["name"], draw(pods(f"q{i}", focus)))
+        for i in range(draw(st.integers(0, 9)))
     ]
     services = [
         {"metadata": {"name": f"s{i}", "namespace": "ns"}, "spec": {"selector": chosen}}
@@ -215,6 +242,4 @@ def worlds(draw):
         )
     ]
     namespaces = {"ns": {"team": "red"}, "other": draw(st.sampled_from([{}, {"team": "red"}]))}
-    one = draw(pods("p"))
-    one["metadata"].pop("deletionTimestamp", None)
-    return World(found, placed, one, namespaces, services)
+    return World(found, placed, draw(pods("p", focus, subject=True)), namespaces, services)

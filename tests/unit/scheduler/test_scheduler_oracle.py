@@ -22,7 +22,7 @@ from cluster.scheduler.framework.plugin import Scope
 from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.plugins.profiles import default_profile
 
-CASES = int(os.environ.get("RAYKUBE_CASES", "150"))
+CASES = int(os.environ.get("RAYKUBE_CASES", "200"))
 THOROUGH = settings(
     max_examples=CASES,
     deadline=None,
