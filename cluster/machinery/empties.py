@@ -52,6 +52,22 @@ def _struct(type_name: str) -> _Struct:
     return made
 
 
+_ZEROS: dict[str, Any] = {
+    "string": "", "boolean": False, "integer:int32": 0, "integer:int64": 0
+}  # fmt: skip
+
+
+def zero_status(obj: dict[str, Any]) -> dict[str, Any]:
+    """The status that a new object of this kind has in Go: numbers that must be there are 0."""
+    type_name = schema.type_for(obj.get("apiVersion", ""), obj.get("kind", ""))
+    field = schema.definition(type_name).fields.get("status") if type_name else None
+    if field is None or schema.find(field.type) is None:
+        return {}
+    definition = schema.definition(field.type)
+    wanted = {name: definition.fields[name].type for name in definition.required}
+    return {name: _ZEROS[type_] for name, type_ in wanted.items() if type_ in _ZEROS}
+
+
 def drop(obj: dict[str, Any], type_name: str) -> None:
     """In place, for an object that its schema has been checked against."""
     struct = _struct(type_name)

@@ -33,7 +33,7 @@ def decode(token: str) -> Continuation:
         if fields["v"] != _VERSION or not fields["start"] or ".." in fields["start"]:
             raise ValueError(token)
         revision = int(fields["rv"])
-        if revision == 0 or revision < LATEST:
+        if revision == 0 or not LATEST <= revision < 2**63:
             raise ValueError(token)
         return Continuation(revision, str(fields["start"]))
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:

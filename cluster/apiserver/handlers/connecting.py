@@ -39,7 +39,7 @@ async def attach(call: Call) -> Response | None:
 async def port_forward(call: Call) -> Response | None:
     options: Object = {"kind": "PodPortForwardOptions", "apiVersion": "v1"}
     texts = [text for given in call.request.query.get("ports", []) for text in given.split(",")]
-    if not all(text.isdigit() for text in texts):
+    if not all(text.isascii() and text.isdigit() and len(text) < 6 for text in texts):
         raise status.bad_request(f"ports must be numbers: {', '.join(texts)}")
     if texts:
         options["ports"] = [int(text) for text in texts]

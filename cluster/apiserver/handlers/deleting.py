@@ -142,9 +142,7 @@ def _from_query(request: Request) -> dict[str, Any]:
     given: dict[str, Any] = {"dryRun": request.query.get("dryRun") or []}
     text = request.parameter("gracePeriodSeconds")
     if text:
-        if not text.lstrip("-").isdigit():
-            raise status.bad_request(f"gracePeriodSeconds: invalid value {text!r}")
-        given["gracePeriodSeconds"] = int(text)
+        given["gracePeriodSeconds"] = parameters.integer(text)
     if request.parameter("propagationPolicy"):
         given["propagationPolicy"] = request.parameter("propagationPolicy")
     if request.parameter("orphanDependents"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cluster.apiserver.context import Call
 from cluster.machinery import selectors, status
 from cluster.machinery.errors import BadRequest
@@ -10,6 +12,8 @@ from cluster.storage.listing import EXACT, NOT_OLDER, ListOptions
 from cluster.storage.selection import Selection
 from cluster.storage.strategies.base import ALWAYS_SELECTABLE
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,100}")
+_VERSION = re.compile(r"[0-9]{1,19}")
 INITIAL_EVENTS = "sendInitialEvents"
 
 
@@ -74,7 +78,7 @@ def _invalid(reason: str, message: str, field: str) -> None:
 
 def check_version(text: str) -> None:
     """400 unless it is empty or a number."""
-    if text and not text.isdigit():
+    if text and not (_VERSION.fullmatch(text) and int(text) < 2**63):
         message = f'Invalid value: "{text}": invalid resource version'
         raise status.bad_request(f"resourceVersion: {message}")
 
@@ -87,7 +91,13 @@ def limit(call: Call) -> int:
 def number(call: Call, name: str) -> int:
     """A parameter that is a count or a duration; 400 unless it is a number."""
     text = call.request.parameter(name) or "0"
-    try:
-        return max(int(text), 0)
-    except ValueError:
-        raise status.bad_request(f'{name}: invalid value "{text}"') from None
+    return max(integer(text), 0)
+
+
+def integer(text: str) -> int:
+    """As Go reads an int64; 400 with its words otherwise."""
+    if not _NUMBER.fullmatch(text):
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if not -(2**63) <= int(text) < 2**63:
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return int(text)

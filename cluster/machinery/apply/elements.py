@@ -56,7 +56,7 @@ def is_valid(element: str) -> bool:
     if kind == "f:":
         return True
     if kind == "i:":
-        return text.lstrip("-").isdigit()
+        return text.isascii() and text.lstrip("-").isdigit()
     if kind not in ("k:", "v:"):
         return False
     try:

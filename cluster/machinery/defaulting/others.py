@@ -63,6 +63,7 @@ def apply_old_autoscaler(obj: Object) -> None:
 
 def apply_limit_range(obj: Object) -> None:
     """Containers are limited to the maximum, and request their limit or the minimum."""
+    part(obj, "spec").setdefault("limits", [])
     for item in items(part(obj, "spec"), "limits"):
         if item.get("type") != "Container":
             continue

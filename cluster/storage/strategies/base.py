@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cluster.machinery import meta, validation
+from cluster.machinery import empties, meta, validation
 from cluster.machinery.selectors import field_text
 from cluster.machinery.status import Cause
 from cluster.storage.encoding import Object
@@ -39,13 +39,13 @@ class Strategy:
     def prepare_create(self, obj: Object) -> None:
         """Make a client's object one that may be stored."""
         if self.has_status:
-            obj["status"] = self.empty_status()
+            obj["status"] = self.empty_status(obj)
         if self.counts_generation:
             obj["metadata"]["generation"] = 1
 
-    def empty_status(self) -> Object:
+    def empty_status(self, obj: Object) -> Object:
         """That of a new object: a struct of Go is there although nobody has filled it in."""
-        return {}
+        return empties.zero_status(obj)
 
     def prepare_update(self, new: Object, old: Object) -> None:
         """A write to the resource itself leaves the status alone."""

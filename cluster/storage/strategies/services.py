@@ -22,7 +22,7 @@ class ServiceStrategy(Strategy):
     returns_deleted = True
     assigns = True
 
-    def empty_status(self) -> Object:
+    def empty_status(self, obj: Object) -> Object:
         return {"loadBalancer": {}}
 
     def prepare_update(self, new: Object, old: Object) -> None:

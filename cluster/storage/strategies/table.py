@@ -34,7 +34,7 @@ class NodeStrategy(Strategy):
     has_status = True
 
     def prepare_create(self, obj: Object) -> None:
-        obj.setdefault("status", self.empty_status())
+        obj.setdefault("status", self.empty_status(obj))
 
 
 class CreatableByUpdate(Strategy):
@@ -92,7 +92,7 @@ class SpecAndStatus(Strategy):
 
 
 class IngressStrategy(SpecAndStatus):
-    def empty_status(self) -> Object:
+    def empty_status(self, obj: Object) -> Object:
         return {"loadBalancer": {}}
 
 
