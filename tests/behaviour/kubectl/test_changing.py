@@ -167,7 +167,8 @@ def test_replace_puts_the_whole_object(kubectl: Any) -> None:
     assert "(Conflict)" in said
     assert "the object has been modified; please apply your changes to the latest version" in said
     said = kubectl("replace", "--force", "-f", "-", stdin=config("c", "3"))
-    assert said == 'configmap "c" deleted\nconfigmap/c replaced\n'
+    assert said.startswith('configmap "c" deleted')  # newer ones tell the namespace, too
+    assert said.endswith("configmap/c replaced\n")
     assert kubectl.get("configmap", "c")["metadata"]["uid"] != uid
     assert "(NotFound)" in kubectl("replace", "-f", "-", stdin=config("none"), ok=False)
 
@@ -183,7 +184,6 @@ def test_patches_of_three_types_and_of_subresources(kubectl: Any, wire: Any) -> 
         said = kubectl("patch", "deployment", "d", f"--type={kind}", "-p", patch)
         assert said == "deployment.apps/d patched\n"
         assert kubectl.request("PATCH").content_type == media
-        assert "(no change)" in kubectl("patch", "deployment", "d", f"--type={kind}", "-p", patch)
     said = kubectl("patch", "deployment", "d", "--subresource=scale", "--type=merge", "-p",
                    '{"spec":{"replicas":3}}')  # fmt: skip
     assert said == "scale.autoscaling/d patched\n"
@@ -191,6 +191,9 @@ def test_patches_of_three_types_and_of_subresources(kubectl: Any, wire: Any) -> 
             '{"status":{"collisionCount":7}, "spec":{"replicas":9}}')  # fmt: skip
     found = kubectl.get("deployment", "d")
     assert (found["spec"]["replicas"], found["status"]["collisionCount"]) == (3, 7)
+    kubectl("create", "configmap", "same", "--from-literal=a=b")
+    said = kubectl("patch", "configmap", "same", "-p", '{"data":{"a":"b"}}')
+    assert said == "configmap/same patched (no change)\n"
     test = '[{"op":"test","path":"/metadata/name","value":"x"}]'
     said = kubectl("patch", "deployment", "d", "--type=json", "-p", test, ok=False)
     assert "The request is invalid: the server rejected our request due to an error in our" in said
@@ -254,11 +257,10 @@ def test_delete_sends_options_and_waits(kubectl: Any) -> None:
     for name in ("one", "two", "three"):
         kubectl("create", "configmap", name)
     dry = kubectl("delete", "configmap", "one", "--dry-run=server")
-    assert dry == 'configmap "one" deleted (server dry run)\n'
+    assert dry.startswith('configmap "one" deleted')
+    assert dry.endswith("(server dry run)\n")
     assert kubectl.request("DELETE").json["dryRun"] == ["All"]
-    assert kubectl("delete", "configmap", "one", "two") == (
-        'configmap "one" deleted\nconfigmap "two" deleted\n'
-    )
+    assert kubectl("delete", "configmap", "one", "two").count(" deleted") == 2
     deletes = [s for s in kubectl.sent if s.method == "DELETE"]
     assert [s.json["propagationPolicy"] for s in deletes] == ["Background"] * 2
     assert any((s.method == "GET" and s.path.endswith("/configmaps/one")) or s.query.get("watch")
@@ -267,7 +269,8 @@ def test_delete_sends_options_and_waits(kubectl: Any) -> None:
     assert 'configmaps "one" not found' in said
     assert kubectl("delete", "configmap", "one", "--ignore-not-found") == ""
     kubectl("label", "configmap", "kube-root-ca.crt", "a=b")
-    assert kubectl("delete", "configmap", "-l", "a=b") == 'configmap "kube-root-ca.crt" deleted\n'
+    said = kubectl("delete", "configmap", "-l", "a=b")
+    assert said.startswith('configmap "kube-root-ca.crt" deleted')
 
 
 def test_delete_cascades_as_told(kubectl: Any) -> None:
