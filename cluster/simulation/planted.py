@@ -14,7 +14,6 @@ from cluster.controllers import (
     daemonset_decision,
     deployment,
     deployment_rollout,
-    endpointslice,
     garbage_collector,
     informers,
     job,
@@ -73,15 +72,6 @@ def _down_and_one(original: Any) -> Any:
 
 async def _anything_is_there(client: Any, owner: Any) -> None:
     """An owner need not exist to adopt."""
-
-
-def _counted_at_once(original: Any) -> Any:
-    """Numbers grow before the finalizers are gone: a crash counts twice."""
-
-    def settle(status: Any, tracked: Any) -> bool:
-        return bool(original(status, ()))
-
-    return settle
 
 
 def _let_go_uncounted(original: Any) -> Any:
@@ -170,15 +160,6 @@ def _all_old_at_once(original: Any) -> Any:
     return lambda dep, new, old: {s["metadata"]["name"]: 0 for s in old if s["spec"]["replicas"]}
 
 
-def _going_is_ready(original: Any) -> Any:
-    def endpoint(service: Any, pod: Any) -> Any:
-        found = original(service, pod)
-        found["conditions"] = {"ready": True, "serving": True, "terminating": False}
-        return found
-
-    return endpoint
-
-
 PLANTED: dict[str, Patch] = {
     "expectations off": _replace(Expectations, "satisfied", _always),
     "deletes on a stale cache": _several(
@@ -194,7 +175,6 @@ PLANTED: dict[str, Patch] = {
     "adopted for an owner that is gone": lambda: mock.patch.object(
         adoption, "_still_there", _anything_is_there
     ),
-    "job counts before it lets go": _replace(job_status, "settle", _counted_at_once),
     "job lets pods go uncounted": _replace(job_status, "_enter", _let_go_uncounted),
     "job acts on a status older than its own": _replace(
         job.JobController, "__init__", _own_write_unseen
@@ -219,7 +199,6 @@ PLANTED: dict[str, Patch] = {
     "pods of nodes that are gone stay": _replace(
         pod_gc.PodGarbageCollector, "_keys_of_node", lambda original: lambda self, node: ()
     ),
-    "what goes is told as ready": _replace(endpointslice, "_endpoint", _going_is_ready),
 }
 
 
