@@ -56,6 +56,8 @@ def canonical(value: Any, type_: str | None) -> Any:
     definition = schema.find(type_)
     if definition is None or definition.scalar or not isinstance(value, dict):
         return value
+    if type_.endswith(".DeleteOptions"):  # in an eviction: what it is, its place says
+        value = {key: item for key, item in value.items() if key not in ("apiVersion", "kind")}
     return {
         key: canonical(item, definition.fields[key].type if key in definition.fields else None)
         for key, item in value.items()
