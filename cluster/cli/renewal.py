@@ -68,11 +68,17 @@ class Certificate:
 
 
 def found(shape: Shape) -> list[Certificate]:
-    """All but the authority's own."""
-    paths = sorted(Path(shape.path("pki")).glob("*.crt"))
-    listed = [_read(p.stem, p.read_bytes()) for p in paths if p.name != "ca.crt"]
+    """What the cluster's authority has issued: not authorities, nor what others have issued."""
+    authority = x509.load_pem_x509_certificate(Path(shape.path("pki", "ca.crt")).read_bytes())
+    texts = {p.stem: p.read_bytes() for p in sorted(Path(shape.path("pki")).glob("*.crt"))}
+    listed = [_read(name, pem) for name, pem in texts.items() if _is_issued(pem, authority)]
     admin = kubeconfig.certificate_of(Path(shape.path("kubeconfig")))
     return [*listed, _read(ADMIN, admin)]
+
+
+def _is_issued(pem: bytes, authority: x509.Certificate) -> bool:
+    found = x509.load_pem_x509_certificate(pem)
+    return found.issuer == authority.subject and found.subject != authority.subject
 
 
 def _read(name: str, pem: bytes) -> Certificate:

@@ -30,6 +30,9 @@ def shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shape:
         (tmp_path / "pki" / f"{name}.key").write_bytes(pair.key)
 
     save("ca", authority.pair)
+    other = pki.Authority.create("front-proxy-ca")  # whoever it vouches for is not ours to renew
+    save("front-proxy-ca", other.pair)
+    save("api-server-0-proxy-client", other.issue("front-proxy"))
     save("store-client", authority.issue("root", ["raykube:store"]))
     monkeypatch.setattr(pki, "VALID", datetime.timedelta(days=10))
     save("api-server-0", authority.issue("kube-apiserver", names=["127.0.0.1", "kubernetes"]))
@@ -65,6 +68,7 @@ def test_what_ends_soon_is_renewed_for_the_same_names(
     year = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=300)
     assert all(each.ends > year for each in after.values())
     assert before["store-client"] == after["store-client"]
+    assert {*after} == {"api-server-0", "store-client", "kubeconfig"}
     for name in ("api-server-0", "kubeconfig"):
         old, new = before[name], after[name]
         assert (old.user, old.groups, old.names) == (new.user, new.groups, new.names)
