@@ -1,4 +1,4 @@
-"""Every stored resource through the real kubectl: create, print, change, apply, delete."""
+"""Every stored resource through the real kubectl: create, print, describe, change, apply, delete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,14 @@ WAITING = ("namespaces", "persistentvolumes", "persistentvolumeclaims")
 """What is deleted only when its controller says so."""
 
 
+BETA_TO_OLD_CLIENTS = (
+    "ipaddresses.v1.networking.k8s.io",
+    "servicecidrs.v1.networking.k8s.io",
+    "volumeattributesclasses.v1.storage.k8s.io",
+)
+"""A kubectl before 1.34 may describe these by v1beta1 only, which no 1.34 serves by default."""
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     running = api_fixture.RunningApi(tmp_path_factory.mktemp("api"))
@@ -101,8 +110,19 @@ def _path(key: str, name: str) -> str:
     return f"{root}{place}/{resource.plural}/{name}"
 
 
+def _assert_described(api: Any, full: str, name: str) -> None:
+    command = api.command("describe", full, name, "-v=6")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if full in BETA_TO_OLD_CLIENTS and "/v1beta1/" in done.stderr:
+        assert "the server could not find the requested resource" in done.stderr, done
+        return
+    assert done.returncode == 0, done
+    assert re.search(rf"(?m)^Name: +{re.escape(name)}$", done.stdout), done.stdout
+    assert not re.search("(?mi)^ *error", done.stdout), done.stdout
+
+
 @pytest.mark.parametrize("key", SAMPLES)
-def test_create_print_change_apply_and_delete(api: Any, key: str) -> None:
+def test_create_print_describe_change_apply_and_delete(api: Any, key: str) -> None:
     manifest, path, value = SAMPLES[key]
     resource = resources.find(key)
     full = f"{resource.plural}.{resource.version}.{resource.group}"
@@ -112,6 +132,7 @@ def test_create_print_change_apply_and_delete(api: Any, key: str) -> None:
     assert (found["kind"], found["apiVersion"]) == (resource.kind, resource.api_version)
     header = api.kubectl("get", full, name, "-o", "wide").splitlines()[0]
     assert header.split()[0] in ("NAME", "LAST")
+    _assert_described(api, full, name)
     api.kubectl("patch", full, name, "--type=merge", "-p", _patch(path, value))
     patched = api.json("GET", _path(key, name))[1]
     assert str(_at(patched, path)).lower() == value.lower()

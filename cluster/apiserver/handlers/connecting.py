@@ -19,7 +19,6 @@ from cluster.machinery import status
 from cluster.machinery.codec import json_codec
 
 Object = dict[str, Any]
-Query = list[tuple[str, str]]
 STREAMS = (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
 """As the API names them, and as kubelets do."""
 
@@ -29,11 +28,11 @@ async def execute(call: Call) -> Response | None:
     commands = call.request.query.get("command", [])
     if commands:
         options["command"] = commands
-    return await _to_container(call, "exec", options, [("command", word) for word in commands])
+    return await _to_container(call, "exec", options)
 
 
 async def attach(call: Call) -> Response | None:
-    return await _to_container(call, "attach", _options(call, "PodAttachOptions"), [])
+    return await _to_container(call, "attach", _options(call, "PodAttachOptions"))
 
 
 async def port_forward(call: Call) -> Response | None:
@@ -44,7 +43,8 @@ async def port_forward(call: Call) -> Response | None:
     if texts:
         options["ports"] = [int(text) for text in texts]
     pod = await _admitted(call, options)
-    return await _to_kubelet(call, pod, "portForward", "", [("port", text) for text in texts])
+    ports = [("port", str(port)) for port in options.get("ports") or ()]
+    return await _to_kubelet(call, pod, "portForward", "", ports)
 
 
 def _options(call: Call, kind: str) -> Object:
@@ -58,7 +58,10 @@ def _options(call: Call, kind: str) -> Object:
 
 
 async def _admitted(call: Call, options: Object) -> Object:
-    """The pod. 404 if there is none, what admission says, 400 for what is no upgrade."""
+    """The pod. 404 if there is none, what admission says, 400 for what is no upgrade.
+
+    Webhooks may change the options: what is done is read from them afterwards.
+    """
     pod = json_codec.decode(await call.registry.get(call.namespace, call.target.name))
     await call.connect(options)
     if not messages.upgrade_of(call.request.headers):
@@ -66,11 +69,12 @@ async def _admitted(call: Call, options: Object) -> Object:
     return pod
 
 
-async def _to_container(call: Call, kind: str, options: Object, query: Query) -> Response | None:
+async def _to_container(call: Call, kind: str, options: Object) -> Response | None:
     pod = await _admitted(call, options)
     container = choose_container(pod, options.get("container", ""))
-    flags = [(theirs, "1") for ours, theirs in STREAMS if options.get(ours)]
-    return await _to_kubelet(call, pod, kind, container, [*query, *flags])
+    query = [("command", word) for word in options.get("command") or ()]
+    query += [(theirs, "1") for ours, theirs in STREAMS if options.get(ours)]
+    return await _to_kubelet(call, pod, kind, container, query)
 
 
 async def _to_kubelet(
