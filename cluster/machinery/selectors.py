@@ -14,6 +14,7 @@ Labels = Mapping[str, str]
 _TOKEN = re.compile(r"\s*(==|!=|[=!<>(),]|[^\s=!<>(),]+)")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,8 @@ class Requirement:
         return found is not None and self._compares(found)
 
     def _compares(self, found: str) -> bool:
-        try:
-            number, bound = int(found), int(self.values[0])
-        except ValueError:
+        number, bound = _integer(found), _integer(self.values[0])
+        if number is None or bound is None:
             return False
         return number > bound if self.operator == "gt" else number < bound
 
@@ -52,6 +52,12 @@ class Requirement:
         if len(self.values) == 1:
             return f"{self.key}{'=' if self.operator == 'in' else '!='}{self.values[0]}"
         return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+
+
+def _integer(text: str) -> int | None:
+    """Of 64 bits and with digits only (`int` takes 1_0 too)."""
+    number = int(text) if _INTEGER.fullmatch(text) else None
+    return None if number is None or not -(2**63) <= number < 2**63 else number
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ class _Parser:
 
     def number(self, key: str) -> str:
         value = self.value(key)
-        if not value.lstrip("-").isdigit():
+        if _integer(value) is None:
             raise self.fail(
                 f"for 'Gt', 'Lt' operators, the value must be an integer, not {value!r}"
             )
@@ -280,11 +286,11 @@ def parse_fields(text: str) -> FieldSelector:
 
 
 def _split_terms(text: str) -> Sequence[str]:
-    return re.findall(r"(?:[^,\\]|\\.)+", text)
+    return re.findall(r"(?:[^,\\]|\\.?)+", text, re.DOTALL)
 
 
 def _field_term(term: str) -> FieldRequirement:
-    match = re.fullmatch(r"\s*([^=!]+?)(==|!=|=)((?:[^=\\]|\\.)*)", term)
+    match = re.fullmatch(r"\s*([^=!]+?)(==|!=|=)((?:[^=\\]|\\[\\,=])*)", term)
     if match is None:
         raise BadRequest(f"invalid selector: '{term}'; can't understand '{term}'")
     path, operator, value = match.groups()
