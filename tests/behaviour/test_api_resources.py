@@ -1,4 +1,4 @@
-"""Every stored resource through the real kubectl: create, print, describe, change, apply, delete."""
+"""Every stored resource through the real kubectl: make, print, describe, change, apply, delete."""
 
 from __future__ import annotations
 

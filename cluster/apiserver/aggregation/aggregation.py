@@ -11,10 +11,11 @@ from cluster.apiserver.aggregation.peers import Peers
 from cluster.apiserver.aggregation.proxy import Proxy
 from cluster.apiserver.aggregation.registered import Registered
 from cluster.apiserver.aggregation.schemas import V3, RemoteSchemas
-from cluster.apiserver.aggregation.services import SERVICES, SLICES, Services
+from cluster.apiserver.aggregation.services import SERVICES, Services
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.discovery import RemoteVersion
+from cluster.apiserver.endpoints import SLICES
 from cluster.apiserver.http.messages import Request, Response
 from cluster.apiserver.lookup import Lookup
 from cluster.machinery.apiservices import KEY, ApiService, order

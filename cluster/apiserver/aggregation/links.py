@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 
 from actors.seams import Seams
-from cluster.apiserver.aggregation.services import Address
+from cluster.apiserver.endpoints import Address
 from cluster.apiserver.proxying.answers import BackendError
 from cluster.client.connection import Connection, ConnectionLost
 from cluster.client.errors import Unreachable

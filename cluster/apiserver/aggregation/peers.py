@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from actors.seams import Seams
 from cluster.apiserver.aggregation.links import Exchange, Link
-from cluster.apiserver.aggregation.services import Address, Services
+from cluster.apiserver.aggregation.services import Services
+from cluster.apiserver.endpoints import Address
 from cluster.client.timeouts import timeout
 from cluster.machinery.apiservices import ApiService
 from cluster.machinery.apiservices.service import ServiceReference

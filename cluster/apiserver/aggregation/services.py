@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
 
+from cluster.apiserver.endpoints import Address, ready, slices_of
 from cluster.apiserver.lookup import Lookup
-from cluster.machinery import resources
 from cluster.machinery.apiservices.service import ServiceReference
-from cluster.storage import keys
 from cluster.storage.cache import ResourceCache
-from cluster.storage.encoding import Object
 from cluster.storage.entry import Entry
 
-SERVICES, SLICES = "v1/services", "discovery.k8s.io/v1/endpointslices"
-SERVICE_NAME = "kubernetes.io/service-name"
-Address = tuple[str, int]
+SERVICES = "v1/services"
 
 
 class Unresolved(Exception):
@@ -67,22 +62,11 @@ class Services:
         slices = [entry.decode() for entry in self._entries(reference)]
         if not slices:
             raise Unresolved("EndpointsNotFound", f"cannot find endpointslices for {about}")
-        found = [address for each in slices for address in _ready(each, port_name)]
+        found = [address for each in slices for address in ready(each, port_name)]
         if not found:
             text = f'endpointslices for {about} have no addresses with port name "{port_name}"'
             raise Unresolved("MissingEndpoints", text)
         return found
 
     def _entries(self, reference: ServiceReference) -> Iterator[Entry]:
-        prefix = keys.prefix(resources.find(SLICES)) + f"{reference.namespace}/"
-        for entry in self._slices.entries(prefix):
-            if entry.labels.get(SERVICE_NAME) == reference.name:
-                yield entry
-
-
-def _ready(found: Object, port_name: str) -> Iterator[Address]:
-    ports = [p["port"] for p in found.get("ports") or () if (p.get("name") or "") == port_name]
-    for endpoint in found.get("endpoints") or ():
-        conditions: dict[str, Any] = endpoint.get("conditions") or {}
-        if conditions.get("ready") is not False and endpoint.get("addresses"):
-            yield from ((str(endpoint["addresses"][0]), int(p)) for p in ports if p)
+        return slices_of(self._slices, reference.namespace, reference.name)

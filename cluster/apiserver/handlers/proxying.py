@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.apiserver.context import Call
+from cluster.apiserver.endpoints import SLICES, ready, slices_of
 from cluster.apiserver.handlers.containers import kubelet_of
 from cluster.apiserver.http.messages import Response
 from cluster.apiserver.proxying.answers import BackendError
@@ -18,8 +19,6 @@ from cluster.machinery.codec import json_codec
 
 Object = dict[str, Any]
 KINDS = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes": "NodeProxyOptions"}
-SLICES = "discovery.k8s.io/v1/endpointslices"
-SERVICE_LABEL = "kubernetes.io/service-name"
 OWN_NETWORK = ipaddress.ip_network("127.0.0.0/16")
 """Where this machine's own services listen; pods have other parts of the loopback network."""
 
@@ -97,7 +96,10 @@ def _container_ports(pod: Object) -> Iterator[str]:
 async def _service(call: Call, named: Named, prefix: str) -> Backend:
     service = json_codec.decode(await call.registry.get(call.namespace, named.name))
     port = _service_port(service, named.port)
-    found = list(_endpoints(call, named.name, port.get("name") or ""))
+    slices = call.context.find(SLICES).registry.cache
+    entries = slices_of(slices, call.namespace, named.name)
+    name = port.get("name") or ""
+    found = [address for entry in entries for address in ready(entry.decode(), name)]
     if not found:
         text = f'no endpoints available for service "{call.target.name}"'
         raise status.service_unavailable(text)
@@ -113,25 +115,6 @@ def _service_port(service: Object, asked: str) -> Object:
             return found
     name = service["metadata"]["name"]
     raise status.service_unavailable(f'no service port "{asked}" found for service "{name}"')
-
-
-def _endpoints(call: Call, service: str, port: str) -> Iterator[tuple[str, int]]:
-    registry = call.context.find(SLICES).registry
-    prefix = registry.key(call.namespace, "")
-    for entry in registry.cache.entries(prefix):
-        if entry.labels.get(SERVICE_LABEL) != service:
-            continue
-        found = entry.decode()
-        for given in found.get("ports") or ():
-            if (given.get("name") or "") == port and given.get("port"):
-                for address in _ready(found):
-                    yield address, int(given["port"])
-
-
-def _ready(found: Object) -> Iterator[str]:
-    for endpoint in found.get("endpoints") or ():
-        if (endpoint.get("conditions") or {}).get("ready") is not False:
-            yield from endpoint.get("addresses") or ()
 
 
 async def _node(call: Call, named: Named, prefix: str) -> Backend:

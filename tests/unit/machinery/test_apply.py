@@ -197,6 +197,50 @@ def test_without_force_nothing_that_others_own_changes(
     assert not set(sets.paths(changed)) & owned(start, "other")
 
 
+def _without(spec: Any, other: Any) -> Any:
+    """What of a spec has no leaf in common with another one."""
+    kept: dict[str, Any] = {}
+    for name, value in spec.items():
+        if name == "parts":
+            rest = _parts_without(value, other.get(name, []))
+        elif name == "tags":
+            rest = [tag for tag in value if tag not in other.get(name, [])]
+        elif name in ("labels", "open"):
+            rest = {k: v for k, v in value.items() if k not in other.get(name, {})}
+        else:
+            rest = None if name in other else value
+        if rest:
+            kept[name] = rest
+    return kept
+
+
+def _parts_without(parts: list[Any], others: list[Any]) -> list[Any]:
+    """Both may own an item, but no field of it besides its key."""
+    theirs = {part["name"]: set(part) - {"name"} for part in others}
+    return [
+        {key: value for key, value in part.items() if key not in theirs.get(part["name"], ())}
+        for part in parts
+    ]
+
+
+def _unordered(spec: Any) -> Any:
+    """Sets and lists that are maps have the order of who was first."""
+    tags, parts = sorted(spec.get("tags", ())), spec.get("parts", ())
+    return spec | {"tags": tags, "parts": sorted(parts, key=lambda part: str(part["name"]))}
+
+
+@given(SPECS, SPECS)
+def test_who_apply_disjoint_fields_may_come_in_any_order(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    two = _without(other, one)
+    ahead = put(put(None, one, "one"), two, "two", force=False)
+    after = put(put(None, two, "two"), one, "one", force=False)
+    assert _unordered(ahead["spec"]) == _unordered(after["spec"])
+    for name, spec in (("one", one), ("two", two)):
+        assert owned(ahead, name) == owned(after, name) == said(spec)
+
+
 @given(SPECS, SPECS)
 def test_an_update_takes_what_it_changes_and_no_more(
     first: dict[str, Any], second: dict[str, Any]
