@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ def test_columns_of_the_definition_are_printed_and_wide_ones_only_when_asked_for
     assert wide.splitlines()[0].split() == ["NAME", "SPEC", "REPLICAS", "IMAGE"]
     assert plain.splitlines()[1].split() == ["columns", "*", "*", "*", "*", "*/5", "1"]
     assert "crontab.stable.example.com/columns" in api.kubectl("get", "all", "-o", "name")
+
+
+def test_describe_shows_the_definition_and_what_is_defined(api: Any) -> None:
+    api.kubectl("apply", "-f", "-", stdin=table("shown", replicas=3))
+    shown = api.kubectl("describe", "crontab", "shown")
+    assert re.search("(?m)^Name: +shown$", shown), shown
+    assert re.search("(?m)^ +Replicas: +3$", shown), shown
+    defined = api.kubectl("describe", "crd", "crontabs.stable.example.com")
+    assert re.search("(?m)^Name: +crontabs.stable.example.com$", defined), defined
 
 
 def test_a_value_that_the_schema_forbids_is_refused_with_its_path(api: Any) -> None:
