@@ -124,7 +124,7 @@ class App:
         try:
             response = await self._answer(request, target)
         except Exception as error:
-            response = errors.to_response(errors.to_api_error(error))
+            response = errors.to_response(errors.to_api_error(error), request)
         if request.audit is not None:
             request.audit.complete(response)
         verb = target.verb if target else request.method.lower()

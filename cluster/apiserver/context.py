@@ -15,7 +15,7 @@ from cluster.apiserver.bodies import Object
 from cluster.apiserver.http.messages import Request
 from cluster.apiserver.kubelet_client import KubeletClient
 from cluster.apiserver.metrics import Metrics
-from cluster.apiserver.negotiation import Wanted, wanted
+from cluster.apiserver.negotiation import CUSTOM, TYPED, Wanted, wanted
 from cluster.apiserver.routing import Target
 from cluster.apiserver.shapes import Shaper
 from cluster.machinery import status
@@ -107,9 +107,14 @@ class Call:
     def dry_run(self) -> bool:
         return dry_run(self.request.query.get("dryRun") or [])
 
-    def shaper(self, printer: Printer | None = None) -> Shaper:
-        """How to answer; 406 if the client accepts nothing that can be given."""
-        accepted: Wanted = wanted(self.request.headers.get("accept", ""))
+    def shaper(self, printer: Printer | None = None, typed: bool = False) -> Shaper:
+        """How to answer; 406 if the client accepts nothing that can be given.
+
+        `typed`: the answer is of a built-in type, whatever the resource is.
+        """
+        messages = TYPED if typed or self.kept.form is None else CUSTOM
+        accept = self.request.headers.get("accept", "")
+        accepted: Wanted = wanted(accept, messages=messages)
         include = self.request.parameter("includeObject")
         now_s = self.context.seams.clock.wall()
         return Shaper(self.resource, accepted, include, now_s, printer or self.kept.printer)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from cluster.apiserver.http.messages import Response
+from cluster.apiserver import encodings
+from cluster.apiserver.http.messages import Request, Response
 from cluster.machinery import errors as machinery
 from cluster.machinery import status
-from cluster.machinery.codec import json_codec
 from cluster.machinery.status import ApiError
 from raftstore import errors as store
 
@@ -46,9 +46,9 @@ def _store_error(error: store.StoreError) -> ApiError:
     return unavailable
 
 
-def to_response(error: ApiError) -> Response:
+def to_response(error: ApiError, request: Request) -> Response:
     """The Status as an answer, with Retry-After where it says so."""
-    response = Response(error.code, json_codec.encode(error.status))
+    response = encodings.reply(request, error.code, error.status)
     details: dict[str, Any] = error.status.get("details") or {}
     seconds = details.get("retryAfterSeconds")
     if seconds:

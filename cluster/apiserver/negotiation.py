@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from cluster.machinery import status
@@ -11,9 +11,15 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 BODIES = (JSON, YAML, PROTOBUF)
+AS_JSON = (JSON, "*/*", "application/*")
 META_GROUP = "meta.k8s.io"
 META_VERSIONS = ("v1", "v1beta1")
 SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+TYPED = frozenset({"", "PartialObjectMetadata", "PartialObjectMetadataList"})
+"""Shapes of built-in objects that have a protobuf message; a Table has none (as upstream)."""
+CUSTOM = TYPED - {""}
+"""Those of custom resources: only their metadata has one."""
+UNTYPED = frozenset[str]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +72,37 @@ def _clause(text: str) -> tuple[MediaType, float]:
 
 
 @lru_cache(maxsize=256)
-def wanted(accept: str, tables: bool = True) -> Wanted:
-    """The best answer that can be given; 406 if there is none. No header means JSON."""
+def wanted(accept: str, tables: bool = True, messages: frozenset[str] = TYPED) -> Wanted:
+    """The best answer that can be given; 406 if there is none. No header means JSON.
+
+    `messages`: the shapes that have a protobuf form. JSON is given instead to who takes it in the
+    same shape: it is there already, while protobuf is made for each reader.
+    """
     if not accept:
         return Wanted()
-    for clause in parse_accept(accept):
-        found = _offer(clause, tables)
-        if found is not None:
-            return found
-    raise status.not_acceptable((JSON, YAML))
+    offers = [_offer(clause, tables, messages) for clause in parse_accept(accept)]
+    found = next((offer for offer in offers if offer is not None), None)
+    if found is None:
+        raise status.not_acceptable(BODIES if "" in messages else (JSON, YAML))
+    as_json = replace(found, encoding=JSON)
+    return as_json if found.encoding == PROTOBUF and as_json in offers else found
 
 
-def _offer(clause: MediaType, tables: bool) -> Wanted | None:
-    if clause.name in (JSON, "*/*", "application/*"):
+@lru_cache(maxsize=256)
+def plain_encoding(accept: str) -> str:
+    """For what must be told however little the client accepts, as errors: JSON or protobuf."""
+    names = {clause.name for clause in parse_accept(accept)}
+    return PROTOBUF if PROTOBUF in names and names.isdisjoint(AS_JSON) else JSON
+
+
+def _offer(clause: MediaType, tables: bool, messages: frozenset[str]) -> Wanted | None:
+    shape = clause.parameter("as")
+    if clause.name in AS_JSON:
         encoding = JSON
-    elif clause.name == YAML:
-        encoding = YAML
+    elif clause.name == YAML or (clause.name == PROTOBUF and shape in messages):
+        encoding = clause.name
     else:
         return None
-    shape = clause.parameter("as")
     if not shape:
         return Wanted(encoding=encoding)
     version = clause.parameter("v")

@@ -1,6 +1,7 @@
 """Answers in the shape that a client wants: objects, lists, tables, metadata only.
 
-The plain shape never decodes an object: bytes from storage are joined or framed as they are.
+The plain shape in JSON never decodes an object: bytes from storage are joined or framed as they
+are. The frames of a watch are shared by all who want the same form, whatever the encoding.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from cluster.apiserver import encodings
 from cluster.apiserver.http.messages import Response, chunk
-from cluster.apiserver.negotiation import META_GROUP, YAML, Wanted
+from cluster.apiserver.negotiation import JSON, META_GROUP, PROTOBUF, Wanted
 from cluster.machinery import printing, status
-from cluster.machinery.codec import json_codec, yaml_codec
+from cluster.machinery.codec import json_codec
 from cluster.machinery.resources import Resource
 from cluster.storage.entry import Entry
 from cluster.storage.listing import Page
@@ -96,11 +98,12 @@ class Shaper:
         }
 
     def _encoded(self, code: int, obj: dict[str, Any]) -> Response:
-        return self._bytes(code, json_codec.encode(obj))
+        data = encodings.encode(obj, self.wanted.encoding)
+        return Response(code, data, self.wanted.content_type)
 
     def _bytes(self, code: int, data: bytes) -> Response:
-        if self.wanted.encoding == YAML:
-            data = yaml_codec.encode(json_codec.decode(data))
+        if self.wanted.encoding != JSON:
+            return self._encoded(code, json_codec.decode(data))
         return Response(code, data, self.wanted.content_type)
 
     # -- events of a watch -------------------------------------------------------------------
@@ -108,24 +111,31 @@ class Shaper:
     @property
     def form(self) -> Hashable:
         """Watchers of equal forms share their frames."""
-        first = self.wanted.shape == TABLE and not self._columns_sent
-        return self.wanted.shape, self.wanted.version, self._include, first
+        wanted = self.wanted
+        first = wanted.shape == TABLE and not self._columns_sent
+        return wanted.shape, wanted.version, wanted.encoding, self._include, first
 
     def frame(self, type_: str, data: bytes) -> bytes:
         """One event as a chunk. Only a table's first event describes the columns."""
-        return chunk(b'{"type":"%b","object":%b}\n' % (type_.encode(), self._subject(data)))
+        if not self.wanted.shape and self.wanted.encoding != PROTOBUF:
+            return chunk(b'{"type":"%b","object":%b}\n' % (type_.encode(), data))
+        return self._event(type_, self._shown(json_codec.decode(data)))
+
+    def error(self, error: status.ApiError) -> bytes:
+        """An ERROR event, as a chunk: the last of its watch."""
+        return self._event("ERROR", error.status)
+
+    def _event(self, type_: str, obj: dict[str, Any]) -> bytes:
+        return encodings.event(type_, obj, self.wanted.encoding)
 
     def sent(self) -> None:
         """The first event is out."""
         self._columns_sent = True
 
-    def _subject(self, data: bytes) -> bytes:
-        if not self.wanted.shape:
-            return data
-        obj = json_codec.decode(data)
+    def _shown(self, obj: dict[str, Any]) -> dict[str, Any]:
         if self.wanted.shape != TABLE:
-            return json_codec.encode(self._partial(obj))
-        table = printing.table(
+            return self._partial(obj) if self.wanted.shape else obj
+        return printing.table(
             self.resource,
             [obj],
             self.now_s,
@@ -135,7 +145,6 @@ class Shaper:
             columns_included=not self._columns_sent,
             found=self._printer,
         )
-        return json_codec.encode(table)
 
     def bookmark(self, revision: int, initial_end: bool = False) -> bytes:
         """A BOOKMARK event, as a chunk; it carries a revision and nothing else."""
@@ -151,7 +160,7 @@ class Shaper:
             obj |= {"kind": PARTIAL, "apiVersion": self._meta_version}
         if self.wanted.shape == TABLE:
             obj = self._bookmark_table(obj)
-        return chunk(json_codec.encode({"type": "BOOKMARK", "object": obj}) + b"\n")
+        return self._event("BOOKMARK", obj)
 
     def _bookmark_table(self, obj: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -165,8 +174,3 @@ class Shaper:
 
 def _version(objects: Sequence[Any]) -> str:
     return str(objects[0]["metadata"].get("resourceVersion", "")) if objects else ""
-
-
-def error_event(error: status.ApiError) -> bytes:
-    """An ERROR event, as a chunk: the last of its watch."""
-    return chunk(json_codec.encode({"type": "ERROR", "object": error.status}) + b"\n")

@@ -10,7 +10,7 @@ from cluster.apiserver import errors, routing
 from cluster.apiserver.authz import attributes
 from cluster.apiserver.discovery import legacy
 from cluster.apiserver.http.messages import Request, Response
-from cluster.apiserver.negotiation import wanted
+from cluster.apiserver.negotiation import UNTYPED, wanted
 from cluster.apiserver.routing import Target
 from cluster.client import Client
 from cluster.machinery import openapi, printing, status
@@ -43,7 +43,7 @@ class MetricsApi:
         try:
             return await self._answer(request)
         except Exception as error:
-            return errors.to_response(errors.to_api_error(error))
+            return errors.to_response(errors.to_api_error(error), request)
 
     async def _answer(self, request: Request) -> Response:
         if request.path in HEALTH:
@@ -106,7 +106,7 @@ class MetricsApi:
     def _shown(
         self, request: Request, resource: Resource, objects: list[Object], single: bool = False
     ) -> Response:
-        shape = wanted(request.headers.get("accept", ""))
+        shape = wanted(request.headers.get("accept", ""), messages=UNTYPED)
         if shape.shape == "Table":
             table = printing.table(
                 resource,

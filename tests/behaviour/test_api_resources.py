@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 import re
@@ -13,10 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from object_samples import SAMPLES, path_of
 
 from cluster.machinery import resources
 from cluster.storage.strategies import table
@@ -30,33 +26,6 @@ api_fixture = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(api_fixture)
 
 pytestmark = pytest.mark.skipif(api_fixture.KUBECTL is None, reason="kubectl is not on PATH")
-
-_HEAD = re.compile(r"--- # (\S+): (\S+?)=(.*)")
-
-
-def _signing_request() -> str:
-    """A PKCS #10 request, as it stands in spec.request."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sample")])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
-    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
-    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
-
-
-def _samples() -> dict[str, tuple[str, str, str]]:
-    """From "v1/pods" to (manifest, dotted field, value to change it to)."""
-    text = (Path(__file__).parent / "manifests/resources.yaml").read_text()
-    text = text.replace("%CSR%", _signing_request())
-    found: dict[str, tuple[str, str, str]] = {}
-    for part in re.split(r"(?m)^(?=--- # )", text)[1:]:
-        head, _, body = part.partition("\n")
-        match = _HEAD.fullmatch(head)
-        assert match is not None, head
-        found[match[1]] = (json.dumps(yaml.safe_load(body)), match[2], match[3])
-    return found
-
-
-SAMPLES = _samples()
-
 
 WAITING = ("namespaces", "persistentvolumes", "persistentvolumeclaims")
 """What is deleted only when its controller says so."""
@@ -103,13 +72,6 @@ def _at(obj: Any, path: str) -> Any:
     return obj
 
 
-def _path(key: str, name: str) -> str:
-    resource = resources.find(key)
-    root = f"/apis/{resource.api_version}" if resource.group else "/api/v1"
-    place = "/namespaces/default" if resource.namespaced else ""
-    return f"{root}{place}/{resource.plural}/{name}"
-
-
 def _assert_described(api: Any, full: str, name: str) -> None:
     command = api.command("describe", full, name, "-v=6")
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -128,20 +90,20 @@ def test_create_print_describe_change_apply_and_delete(api: Any, key: str) -> No
     full = f"{resource.plural}.{resource.version}.{resource.group}"
     name = yaml.safe_load(manifest)["metadata"]["name"]
     api.kubectl("create", "-f", "-", stdin=manifest)
-    found = api.json("GET", _path(key, name))[1]
+    found = api.json("GET", path_of(key, name))[1]
     assert (found["kind"], found["apiVersion"]) == (resource.kind, resource.api_version)
     header = api.kubectl("get", full, name, "-o", "wide").splitlines()[0]
     assert header.split()[0] in ("NAME", "LAST")
     _assert_described(api, full, name)
     api.kubectl("patch", full, name, "--type=merge", "-p", _patch(path, value))
-    patched = api.json("GET", _path(key, name))[1]
+    patched = api.json("GET", path_of(key, name))[1]
     assert str(_at(patched, path)).lower() == value.lower()
     api.kubectl("apply", "-f", "-", stdin=manifest)
-    applied = api.json("GET", _path(key, name))[1]
+    applied = api.json("GET", path_of(key, name))[1]
     assert applied["metadata"]["resourceVersion"] != patched["metadata"]["resourceVersion"]
     api.kubectl("delete", full, name, "--wait=false")
     if resource.plural not in WAITING:
-        assert api.json("GET", _path(key, name))[0] == 404
+        assert api.json("GET", path_of(key, name))[0] == 404
 
 
 def test_an_event_is_one_object_in_two_versions(api: Any) -> None:

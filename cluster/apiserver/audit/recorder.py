@@ -14,9 +14,9 @@ from cluster.apiserver.audit.policy import COMPLETE, RECEIVED, STARTED, Policy, 
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes, Decision
 from cluster.apiserver.http.messages import Headers, Request, Response, Stream, TakeOver
-from cluster.apiserver.negotiation import JSON, body_type
+from cluster.apiserver.negotiation import JSON, PROTOBUF, body_type
 from cluster.machinery import meta
-from cluster.machinery.codec import json_codec
+from cluster.machinery.codec import json_codec, protobuf
 from cluster.machinery.errors import MachineryError
 from cluster.machinery.status import ApiError
 from cluster.streaming.link import Link
@@ -133,9 +133,11 @@ class Record:
 
 
 def _decoded(response: Response | None) -> Object | None:
-    if response is None or not response.content_type.startswith(JSON):
+    if response is None or not response.content_type.startswith((JSON, PROTOBUF)):
         return None
     try:
+        if response.content_type.startswith(PROTOBUF):
+            return protobuf.decode(response.body)
         return json_codec.decode(response.body)
     except MachineryError:
         return None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, encodings
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers.writing import place
 from cluster.apiserver.http.messages import Response
 from cluster.machinery import meta, status
-from cluster.machinery.codec import json_codec
 from cluster.machinery.status import Cause
 from cluster.storage.binders import Writer
 
@@ -37,7 +36,7 @@ async def bind(call: Call) -> Response:
         return pod
 
     await call.registry.bind(call.namespace, name, change, node, writer, call.dry_run)
-    return Response(201, json_codec.encode(status.success() | {"code": 201}))
+    return encodings.reply(call.request, 201, status.success() | {"code": 201})
 
 
 def _writer(binding: Object) -> Writer:

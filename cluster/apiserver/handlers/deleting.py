@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from typing import Any
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, encodings
 from cluster.apiserver.context import Call, dry_run
 from cluster.apiserver.handlers import parameters
 from cluster.apiserver.http.messages import Request, Response
@@ -31,7 +31,7 @@ async def delete(call: Call) -> Response:
     await _admit(call, call.target.name, options)
     written = await call.registry.delete(call.namespace, call.target.name, options)
     if written.removed and not call.registry.strategy.returns_deleted:
-        return Response(200, json_codec.encode(_gone(call, written)))
+        return encodings.reply(call.request, 200, _gone(call, written))
     return shaper.one(written.data)
 
 

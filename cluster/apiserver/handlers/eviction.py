@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, encodings
 from cluster.apiserver.bodies import Object
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers import deleting
@@ -45,7 +45,7 @@ async def evict(call: Call) -> Response:
             stale = error.reason == "Conflict" and not options.preconditions.resource_version
             if not stale or attempt == ATTEMPTS - 1:
                 raise
-    return Response(201, json_codec.encode(status.success() | {"code": 201}))
+    return encodings.reply(call.request, 201, status.success() | {"code": 201})
 
 
 async def _try(call: Call, options: DeleteOptions) -> None:

@@ -9,17 +9,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, encodings
 from cluster.apiserver.authn.bearer import TokenChain
 from cluster.apiserver.authn.user import InvalidToken, User, authenticated
 from cluster.apiserver.authz.attributes import DENY, Attributes, Authorizer
 from cluster.apiserver.authz.rbac import RbacAuthorizer
 from cluster.apiserver.authz.rules import Rule
 from cluster.apiserver.http.messages import Request, Response
-from cluster.apiserver.negotiation import YAML, wanted
+from cluster.apiserver.negotiation import wanted
 from cluster.apiserver.routing import Target
 from cluster.machinery import meta, resources, status
-from cluster.machinery.codec import json_codec, yaml_codec
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import Cause
 
@@ -91,9 +90,8 @@ class Reviews:
         asked = Asked(obj, user, target.namespace)
         obj["status"] = await self._reviews[target.resource_key](asked)
         metadata.setdefault("creationTimestamp", meta.format_time(self._now_s()))
-        if wanted(request.headers.get("accept", ""), tables=False).encoding == YAML:
-            return Response(201, yaml_codec.encode(obj), YAML)
-        return Response(201, json_codec.encode(obj))
+        encoding = wanted(request.headers.get("accept", ""), tables=False).encoding
+        return Response(201, encodings.encode(obj, encoding), encoding)
 
     # -- who ---------------------------------------------------------------------------------
 

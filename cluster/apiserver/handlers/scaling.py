@@ -104,7 +104,7 @@ def _judge(call: Call) -> Judge:
 
 
 def _answer(call: Call, obj: Object) -> Response:
-    return call.shaper(printing.SCALE).one(json_codec.encode(scale_of(call, obj)))
+    return call.shaper(printing.SCALE, typed=True).one(json_codec.encode(scale_of(call, obj)))
 
 
 def scale_of(call: Call, obj: Object) -> Object:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.apiserver import bodies
+from cluster.apiserver import bodies, encodings
 from cluster.apiserver.authn.service_accounts import Binding
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers.writing import place
 from cluster.apiserver.http.messages import Response
 from cluster.machinery import meta, status
-from cluster.machinery.codec import json_codec
 from cluster.machinery.status import Cause
 
 Object = dict[str, Any]
@@ -42,7 +41,7 @@ async def request(call: Call) -> Response:
     token, expires_s = issuer.issue(account, audiences, seconds, binding, node)
     asked["status"] = {"token": token, "expirationTimestamp": meta.format_time(expires_s)}
     asked["metadata"]["creationTimestamp"] = meta.format_time(call.context.seams.clock.wall())
-    return Response(201, json_codec.encode(asked))
+    return encodings.reply(call.request, 201, asked)
 
 
 def _refuse_invalid(name: str, spec: Object) -> None:

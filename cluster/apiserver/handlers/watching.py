@@ -10,7 +10,8 @@ from typing import Any
 from cluster.apiserver.context import Call
 from cluster.apiserver.handlers import parameters
 from cluster.apiserver.http.messages import Stream
-from cluster.apiserver.shapes import Shaper, error_event
+from cluster.apiserver.negotiation import JSON, PROTOBUF
+from cluster.apiserver.shapes import Shaper
 from cluster.machinery import status
 from cluster.machinery.status import ApiError
 from cluster.storage.entry import Entry
@@ -40,9 +41,10 @@ async def watch(call: Call) -> None:
 
 
 def _headers(shaper: Shaper) -> dict[str, str]:
-    content_type = shaper.wanted.content_type
-    if not shaper.wanted.shape:
-        content_type += ";stream=watch" if shaper.wanted.encoding != "application/json" else ""
+    wanted = shaper.wanted
+    content_type = wanted.content_type
+    if wanted.encoding == PROTOBUF or not (wanted.shape or wanted.encoding == JSON):
+        content_type = f"{wanted.encoding};stream=watch"
     return {"Content-Type": content_type, "Cache-Control": "no-cache, private"}
 
 
@@ -220,7 +222,7 @@ class _Session:
 
     async def _say_why(self, stream: Stream, error: status.ApiError) -> None:
         """Tell why it ends; a client that does not read is dropped instead of waited for."""
-        stream.write_chunks(error_event(error))
+        stream.write_chunks(self.shaper.error(error))
         loop = asyncio.get_running_loop()
         drained = loop.create_task(stream.drain())
         timer = loop.create_task(self._call.context.seams.clock.sleep(STUCK_S))

@@ -36,9 +36,24 @@ def encode(obj: dict[str, Any]) -> bytes:
     type_name = schema.type_for(api_version, kind)
     if type_name is None:
         raise BadRequest(f'no kind "{kind}" is registered for version "{api_version}"')
+    return envelope(api_version, kind, encode_message(obj, type_name))
+
+
+def envelope(api_version: str, kind: str, message: bytes) -> bytes:
+    """The magic bytes and a runtime.Unknown that says what the message is."""
     type_meta = wire.delimited(1, api_version.encode()) + wire.delimited(2, kind.encode())
-    body = wire.delimited(1, type_meta) + wire.delimited(2, encode_message(obj, type_name))
+    body = wire.delimited(1, type_meta) + wire.delimited(2, message)
     return MAGIC + body + wire.delimited(3, b"") + wire.delimited(4, b"")
+
+
+def watch_frame(type_: str, enveloped: bytes) -> bytes:
+    """A WatchEvent (type = 1, object = 2, a RawExtension) behind its length, 4 bytes big-endian.
+
+    It has no envelope of its own, as upstream's raw serializer.
+    """
+    raw = wire.delimited(1, enveloped)
+    message = wire.delimited(1, type_.encode()) + wire.delimited(2, raw)
+    return len(message).to_bytes(4, "big") + message
 
 
 def _open(body: bytes) -> tuple[str, str, bytes]:

@@ -78,7 +78,12 @@ def test_the_best_answer_that_can_be_given(accept: str, answer: Wanted) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", [PROTOBUF, "text/html", "application/json;as=Table;v=v9;g=meta.k8s.io"]
+    "accept",
+    [
+        f"{PROTOBUF};as=Table;v=v1;g=meta.k8s.io",
+        "text/html",
+        "application/json;as=Table;v=v9;g=meta.k8s.io",
+    ],
 )
 def test_nothing_acceptable_is_406(accept: str) -> None:
     with pytest.raises(ApiError) as error:
