@@ -182,9 +182,7 @@ class ApiServer:
         self._compose_definitions(store, env)
         assert self._feed is not None
         secured = security.compose(seams, config, self._kept, self._feed)
-        statuses = ComponentStatuses(
-            lambda: self._store_problem, self._lease, lambda: seams.clock.wall()
-        )
+        statuses = ComponentStatuses(store.status, self._lease, lambda: seams.clock.wall())
         bindings = resources.find("v1/bindings")
         self._catalogue.ask([*secured.reviews.resources, *statuses.resources, bindings])
         self._files += secured.files

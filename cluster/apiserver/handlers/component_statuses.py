@@ -1,12 +1,13 @@
 """Component statuses: deprecated, yet `kubectl get componentstatuses` still asks for them.
 
-They are made up for each request: the store from what is known of it, the components that elect a
-leader from the lease that the leader renews.
+They are made up for each request: the store's members are asked how they are, in the order in which
+they are configured; the components that elect a leader are judged by the lease that the leader
+renews.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from cluster.apiserver.authn.user import User
@@ -18,27 +19,29 @@ from cluster.machinery import meta, resources, status
 from cluster.machinery.codec import json_codec
 from cluster.storage.entry import Entry
 from cluster.storage.listing import Page
+from raftstore.errors import StoreError
+from raftstore.types import MemberStatus
 
 Object = dict[str, Any]
 
 RESOURCE = resources.find("v1/componentstatuses")
 ELECTED = {"controller-manager": "kube-controller-manager", "scheduler": "kube-scheduler"}
-STORE = "etcd-0"
+STORE = "etcd"
 WARNING = "v1 ComponentStatus is deprecated in v1.19+"
 
 
 class ComponentStatuses:
-    """`store_problem()` is "" while the store answers; `lease(name)` is one of kube-system."""
+    """`members()` are those of the store; `lease(name)` is one of kube-system."""
 
     resources = (RESOURCE,)
 
     def __init__(
         self,
-        store_problem: Callable[[], str],
+        members: Callable[[], Awaitable[Sequence[MemberStatus]]],
         lease: Callable[[str], Object | None],
         now_s: Callable[[], float],
     ) -> None:
-        self._store_problem, self._lease, self._now_s = store_problem, lease, now_s
+        self._members, self._lease, self._now_s = members, lease, now_s
 
     def has(self, target: Target) -> bool:
         return target.resource_key == "v1/componentstatuses"
@@ -48,7 +51,7 @@ class ComponentStatuses:
         if target.subresource or target.namespace:
             raise status.path_not_found()
         request.warnings.append(WARNING)
-        found = self._found()
+        found = await self._found()
         accepted = wanted(request.headers.get("accept", ""))
         include = request.parameter("includeObject")
         shaper = Shaper(RESOURCE, accepted, include, self._now_s())
@@ -62,10 +65,18 @@ class ComponentStatuses:
             raise status.not_found(RESOURCE, target.name)
         return shaper.one(json_codec.encode(found[target.name]))
 
-    def _found(self) -> dict[str, Object]:
+    async def _found(self) -> dict[str, Object]:
         problems = {name: self._problem(lease) for name, lease in ELECTED.items()}
-        problems[STORE] = self._store_problem()
+        for number, problem in enumerate(await self._store_problems()):
+            problems[f"{STORE}-{number}"] = problem
         return {name: _component(name, problem) for name, problem in sorted(problems.items())}
+
+    async def _store_problems(self) -> list[str]:
+        """Of each member: "" for a healthy one. A store that tells nothing of any counts as one."""
+        try:
+            return [_problem_of(member) for member in await self._members()]
+        except (StoreError, TimeoutError) as error:
+            return [str(error) or type(error).__name__]
 
     def _problem(self, name: str) -> str:
         spec = (self._lease(name) or {}).get("spec") or {}
@@ -74,6 +85,14 @@ class ComponentStatuses:
         silent_s = self._now_s() - meta.parse_time(spec["renewTime"])
         late = silent_s > spec.get("leaseDurationSeconds", 0)
         return f"the leader of {name} was last heard of {silent_s:.0f} s ago" if late else ""
+
+
+def _problem_of(member: MemberStatus) -> str:
+    if member.healthy:
+        return ""
+    if not member.name:
+        return f"the member at {member.address} does not answer"
+    return f"member {member.name} is not healthy"
 
 
 def _component(name: str, problem: str) -> Object:

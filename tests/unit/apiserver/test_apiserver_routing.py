@@ -59,6 +59,13 @@ def test_a_list_with_watch_is_a_watch() -> None:
 TABLES = (
     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io"
 )
+METADATA = ",".join(  # what the metadata client of client-go sends
+    [
+        f"{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+        f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+        JSON,
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,13 @@ TABLES = (
         ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Wanted()),
         ("application/yaml;q=0.9,application/cbor", Wanted(encoding="application/yaml")),
         ("application/json;q=0,application/yaml", Wanted(encoding="application/yaml")),
+        (PROTOBUF, Wanted(encoding=PROTOBUF)),
+        (f"{PROTOBUF};stream=watch,application/yaml;q=0.5", Wanted(encoding=PROTOBUF)),
+        (
+            f"{PROTOBUF};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,*/*",
+            Wanted("PartialObjectMetadata", "v1", PROTOBUF),
+        ),
+        (METADATA, Wanted("PartialObjectMetadata")),
     ],
 )
 def test_the_best_answer_that_can_be_given(accept: str, answer: Wanted) -> None:
