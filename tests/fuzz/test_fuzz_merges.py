@@ -158,6 +158,7 @@ def test_applies_of_any_kind_are_idempotent_and_give_back_what_they_took(
         assume(owners(first))  # what nobody has said anything about is not tracked yet
         once = put(first, config, "second")
         assert put(once, config, "second") == once
+        assert owners(once).get("second") == owners(put(None, config, "second")).get("second")
         both = put(once, other, "third")
         alone = put(both, head(config), "second")
         assert owners(alone).get("third") == owners(both).get("third")
