@@ -64,8 +64,11 @@ class JobController(Controller):
     def _keys_of_pod(self, pod: Object) -> Iterable[str]:
         """A tracked pod of no Job, or of one that is gone, is released."""
         keys = list(self._control.keys_of_pod(pod))
-        stray = is_tracked(pod) and not any(self._jobs.get(key) for key in keys)
-        return [*keys, ORPHAN + meta.key(pod)] if stray else keys
+        return [*keys, ORPHAN + meta.key(pod)] if self._is_stray(pod) else keys
+
+    def _is_stray(self, pod: Object) -> bool:
+        jobs = filter(None, map(self._jobs.get, self._control.keys_of_pod(pod)))
+        return is_tracked(pod) and not any(may_have(job, pod) for job in jobs)
 
     def _observe(self, kind: str, old: Object | None, new: Object | None) -> None:
         if new is None or not is_tracked(new):
@@ -250,18 +253,22 @@ class JobController(Controller):
 
     async def _release_stray(self, key: str) -> None:
         pod = self._control.pods.get(key)
-        if pod is None or not is_tracked(pod):
-            return
-        reference = meta.controller_of(pod)
-        if reference is not None and self._control.owns(reference):
-            job = self._jobs.get(f"{meta.namespace(pod)}/{reference['name']}")
-            if job is not None and job["metadata"]["uid"] == reference["uid"]:
-                return
-        await self._release([pod])
+        if pod is not None and self._is_stray(pod):
+            await self._release([pod])
 
     async def _release_all(self, key: str) -> None:
-        for pod in list(self._control.pods.by_index("job", key)):
+        """Those that a Job left behind; one that it had orphaned no longer tells whose it was."""
+        orphans = f"orphan/{key.partition('/')[0]}"
+        left = [*self._control.pods.by_index("job", key)]
+        left += self._control.pods.by_index("controller", orphans)
+        for pod in left:
             await self._release_stray(meta.key(pod))
+
+
+def may_have(job: Object, pod: Object) -> bool:
+    """Whether the Job, whose name or selector fits, owns the pod, or may adopt or still count it."""
+    reference = meta.controller_of(pod)
+    return reference is None or bool(reference["uid"] == job["metadata"]["uid"])
 
 
 def _job_of(pod: Object) -> list[str]:

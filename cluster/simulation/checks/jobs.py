@@ -69,7 +69,11 @@ class Jobs:
             return
         if change.obj["metadata"]["uid"] in self._going:
             return  # It counted as failed when it was deleted.
-        if any(c["type"] in ("Complete", "Failed") for c in _conditions(job)):
+        conditions = {c["type"] for c in _conditions(job)}
+        if conditions & {"FailureTarget", "Failed"}:
+            # Upstream: what has not been seen to end by then counts as failed, however it ends.
+            self._failed.setdefault(uid, set()).add(change.obj["metadata"]["uid"])
+        if conditions & {"FailureTarget", "Failed", "Complete"}:
             return
         released = self._released.setdefault(uid, set())
         released.add(change.obj["metadata"]["uid"])

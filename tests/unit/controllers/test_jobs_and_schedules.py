@@ -7,6 +7,7 @@ import pytest
 
 from cluster.controllers import job_indexes, job_status
 from cluster.controllers.cronjob import beyond_history, due_at_s, job_of
+from cluster.controllers.job import may_have
 from cluster.controllers.job_policies import failure_verdict, success_message
 from cluster.controllers.job_view import FINALIZER, View, backoff_s
 from cluster.machinery import cron
@@ -128,6 +129,13 @@ def test_an_index_keeps_its_last_failed_pod_until_it_is_replaced():
     new["status"]["phase"] = "Failed"
     view = View(make_job(**spec), [failed, new], set())
     assert view.failed_indexes == {0}
+
+
+def test_a_pod_of_an_earlier_job_of_the_same_name_is_not_the_jobs():
+    reference = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "controller": True}
+    assert may_have(make_job(), make_pod("a", ownerReferences=[{**reference, "uid": "j"}]))
+    assert not may_have(make_job(), make_pod("a", ownerReferences=[{**reference, "uid": "i"}]))
+    assert may_have(make_job(), make_pod("a"))
 
 
 def test_success_policies_ask_for_indexes_a_number_or_both():
