@@ -195,7 +195,8 @@ class Feed:
         watch = self._store.watch(b"\0", ALL_FROM, start_revision=self.revision + 1)
         try:
             async for batch in watch:
-                touched = {self._apply(event) for event in batch.events}
+                # In order, not as a set: a simulation tells watchers in the same order every time.
+                touched = dict.fromkeys(map(self._apply, batch.events))
                 self._advance(batch.revision)
                 self._untold.update((cache, None) for cache in touched if cache is not None)
                 self._tell_soon()
