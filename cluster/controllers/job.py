@@ -266,7 +266,7 @@ class JobController(Controller):
 
 
 def may_have(job: Object, pod: Object) -> bool:
-    """Whether the Job, whose name or selector fits, owns the pod, or may adopt or still count it."""
+    """Whether a Job whose name or selector fits has the pod, or may adopt or still count it."""
     reference = meta.controller_of(pod)
     return reference is None or bool(reference["uid"] == job["metadata"]["uid"])
 
