@@ -79,7 +79,7 @@ def test_every_node_is_ready_and_every_component_says_so(cluster):
     kinds = [entry["kind"] for entry in picture.values() if entry["ready"]]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "store": 3, "api-server": 1, "scheduler": 2, "controller-manager": 2, "node": 3,
-        "supervisor": 1,
+        "supervisor": 1, "fleet": 1,
     }  # fmt: skip
 
 
