@@ -178,6 +178,14 @@ def test_lists_of_metadata_have_the_field_numbers_of_their_version(
     assert f"listed-{version}" in [metadata(part)["name"] for part in parts]  # type: ignore[arg-type]
 
 
+def test_what_is_served_is_told_in_protobuf(api: Any) -> None:
+    paths = [p for p in api.json("GET", "/")[1]["paths"] if p.startswith("/api")]
+    assert {"/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1"} <= set(paths)
+    for path in paths:
+        as_json = {"apiVersion": "v1", **api.json("GET", path)[1]}
+        assert normal(decoded(api, "GET", path)[1]) == normal(as_json), path
+
+
 # -- refusals ---------------------------------------------------------------------------------
 
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.discovery import aggregated, legacy
 from cluster.apiserver.http.messages import Request, Response
-from cluster.apiserver.negotiation import JSON, MediaType, parse_accept
+from cluster.apiserver.negotiation import JSON, PROTOBUF, MediaType, parse_accept
 from cluster.machinery import status
 from cluster.machinery.apiservices import order
 from cluster.machinery.apiservices.order import Priority
-from cluster.machinery.codec import json_codec
+from cluster.machinery.codec import json_codec, protobuf
 from cluster.machinery.resources import Resource
 
 Document = dict[str, Any]
@@ -134,11 +134,15 @@ class Discovery:
         plain = self._paths.get(path)
         if plain is None:
             return None
-        for clause in parse_accept(request.headers.get("accept", "") or JSON):
+        clauses = parse_accept(request.headers.get("accept", "") or JSON)
+        for clause in clauses:
             response = self._offer(path, plain, clause)
             if response is not None:
                 return response
-        raise status.not_acceptable((JSON,))
+        if MediaType(PROTOBUF) in clauses:  # of one who takes no JSON at all
+            document = {"apiVersion": "v1", **json_codec.decode(plain)}  # /api does not say it
+            return Response(200, protobuf.encode(document), PROTOBUF)
+        raise status.not_acceptable((JSON, PROTOBUF))
 
     def _offer(self, path: str, plain: bytes, clause: MediaType) -> Response | None:
         if clause.name not in (JSON, "*/*", "application/*"):

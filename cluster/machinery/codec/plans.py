@@ -12,6 +12,8 @@ from functools import cache
 
 from cluster.machinery import schema
 
+VERBS = "k8s.io.apimachinery.pkg.apis.meta.v1.Verbs"
+"""A message that is a list in JSON."""
 SPECIAL = frozenset(
     {
         schema.TIME,
@@ -21,7 +23,7 @@ SPECIAL = frozenset(
         schema.RAW_EXTENSION,
         schema.FIELDS_V1,
         "k8s.io.apimachinery.pkg.apis.meta.v1.Duration",
-        "k8s.io.apimachinery.pkg.apis.meta.v1.Verbs",
+        VERBS,
         "k8s.io.api.authentication.v1.ExtraValue",
         "k8s.io.api.authorization.v1.ExtraValue",
         "k8s.io.api.certificates.v1.ExtraValue",
@@ -65,7 +67,9 @@ class Plan:
 
 
 def _label(field: schema.Field) -> str:
-    return "map" if field.wire.startswith("map<") else "repeated" if field.is_list else "optional"
+    if field.wire.startswith("map<"):
+        return "map"
+    return "repeated" if field.is_list and field.wire != VERBS else "optional"
 
 
 def _keeps_zero(definition: schema.Definition, name: str, wire: str) -> bool:
