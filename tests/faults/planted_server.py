@@ -18,15 +18,15 @@ def _stale_reads() -> None:
 
 
 def _lost_events() -> None:
-    step = Watcher._step
+    take = Watcher._take
 
-    def forgetful(self: Any, changes: Any) -> None:
-        if changes[-1].revision % 7:
-            step(self, changes)
+    def forgetful(self: Any, batch: Any, end: int) -> None:
+        if batch.revision % 7:
+            take(self, batch, end)
         else:
-            self.sequence += len(changes)
+            self.sequence = end
 
-    Watcher._step = forgetful  # type: ignore[method-assign]
+    Watcher._take = forgetful  # type: ignore[method-assign]
 
 
 BUGS = {"stale reads": _stale_reads, "lost events": _lost_events}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import yaml
@@ -99,7 +100,19 @@ def _json_keys(value: Any) -> Any:
         return [_json_keys(item) for item in value]
     if isinstance(value, bytes):
         raise BadRequest("binary YAML values are not supported")
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        value = _float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadRequest(f"error converting YAML to JSON: unsupported value: {value}")
     return value
+
+
+def _float(value: int) -> float:
+    """Integers beyond 64 bits are read as JSON's are."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _key(key: Any) -> str:

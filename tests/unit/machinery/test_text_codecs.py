@@ -30,6 +30,19 @@ def test_a_body_that_is_no_yaml_mapping_is_refused(body: bytes) -> None:
         yaml_codec.decode(body)
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**300])
+def test_numbers_beyond_64_bits_are_the_same_in_yaml_and_json(number: int) -> None:
+    found = yaml_codec.decode(b"a: %d" % number)
+    assert found == json_codec.decode(b'{"a": %d}' % number)
+    json_codec.encode(found)
+
+
+@pytest.mark.parametrize("number", [b".inf", b"-.inf", b".nan", b"1" + b"0" * 400])
+def test_a_number_that_json_has_not_is_refused(number: bytes) -> None:
+    with pytest.raises(BadRequest, match="unsupported value"):
+        yaml_codec.decode(b"a: " + number)
+
+
 def test_a_yaml_bomb_is_refused() -> None:
     bomb = b"a: &a [x]\nb: [" + b",".join([b"*a"] * 200) + b"]\n"
     with pytest.raises(BadRequest, match="aliases"):
