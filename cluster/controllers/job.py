@@ -254,15 +254,20 @@ class JobController(Controller):
     async def _release_stray(self, key: str) -> None:
         pod = self._control.pods.get(key)
         if pod is not None and self._is_stray(pod):
-            await self._release([pod])
+            owner = next(iter(_job_of(pod)), None)
+            await self._release_of(owner, [pod])
 
     async def _release_all(self, key: str) -> None:
         """Those that a Job left behind; one that it had orphaned no longer tells whose it was."""
-        orphans = f"orphan/{key.partition('/')[0]}"
-        left = [*self._control.pods.by_index("job", key)]
-        left += self._control.pods.by_index("controller", orphans)
-        for pod in left:
-            await self._release_stray(meta.key(pod))
+        orphans = self._control.pods.by_index("controller", f"orphan/{key.partition('/')[0]}")
+        await self._release_of(None, filter(self._is_stray, orphans))
+        await self._release_of(key, filter(self._is_stray, self._control.pods.by_index("job", key)))
+
+    async def _release_of(self, key: str | None, strays: Iterable[Object]) -> None:
+        """Unless the cache of Jobs is behind: a pod that is let go is never counted."""
+        found = list(strays)
+        job = await self.informers.ask(JOBS, key) if key and found else None
+        await self._release(p for p in found if job is None or not may_have(job, p))
 
 
 def may_have(job: Object, pod: Object) -> bool:
