@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+from actors.simulation.patching import Patch, replace, several
 from cluster.apiserver.handlers import eviction
 from cluster.client import leader_election, reflector
 from cluster.controllers import (
@@ -25,25 +26,6 @@ from cluster.controllers import (
     taint_eviction,
 )
 from cluster.controllers.expectations import Expectations
-
-Patch = Callable[[], contextlib.AbstractContextManager[Any]]
-
-
-def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
-    """Replace `owner.name` by what `make` builds around the original."""
-    return lambda: mock.patch.object(owner, name, make(getattr(owner, name)))
-
-
-def _several(*patches: Patch) -> Patch:
-    """All of them at once: one bug may need more than one place."""
-
-    def plant() -> contextlib.AbstractContextManager[Any]:
-        stack = contextlib.ExitStack()
-        for patch in patches:
-            stack.enter_context(patch())
-        return stack
-
-    return plant
 
 
 def _others_each_time(original: Any) -> Any:
@@ -161,42 +143,40 @@ def _all_old_at_once(original: Any) -> Any:
 
 
 PLANTED: dict[str, Patch] = {
-    "expectations off": _replace(Expectations, "satisfied", _always),
-    "deletes on a stale cache": _several(
-        _replace(Expectations, "expect_deletions", _nothing),
-        _replace(pods, "to_delete", _others_each_time),
+    "expectations off": replace(Expectations, "satisfied", _always),
+    "deletes on a stale cache": several(
+        replace(Expectations, "expect_deletions", _nothing),
+        replace(pods, "to_delete", _others_each_time),
     ),
-    "surge off by one": _replace(deployment_rollout, "surge_and_unavailable", _surge_and_one),
-    "unavailable off by one": _replace(deployment_rollout, "surge_and_unavailable", _down_and_one),
-    "old pods go all at once": _replace(deployment_rollout, "shrink_old", _all_old_at_once),
-    "recreate does not wait": _replace(
-        deployment.DeploymentController, "_has_running_pods", _never
-    ),
+    "surge off by one": replace(deployment_rollout, "surge_and_unavailable", _surge_and_one),
+    "unavailable off by one": replace(deployment_rollout, "surge_and_unavailable", _down_and_one),
+    "old pods go all at once": replace(deployment_rollout, "shrink_old", _all_old_at_once),
+    "recreate does not wait": replace(deployment.DeploymentController, "_has_running_pods", _never),
     "adopted for an owner that is gone": lambda: mock.patch.object(
         adoption, "_still_there", _anything_is_there
     ),
-    "job lets pods go uncounted": _replace(job_status, "_enter", _let_go_uncounted),
-    "job acts on a status older than its own": _replace(
+    "job lets pods go uncounted": replace(job_status, "_enter", _let_go_uncounted),
+    "job acts on a status older than its own": replace(
         job.JobController, "__init__", _own_write_unseen
     ),
-    "identities in no order": _replace(statefulset_decision, "is_parallel", _no_order),
-    "a silent node's pods are removed": _replace(
+    "identities in no order": replace(statefulset_decision, "is_parallel", _no_order),
+    "a silent node's pods are removed": replace(
         taint_eviction.TaintEvictionController, "_evict", _deleted_at_once
     ),
-    "nodes are given up on a stale cache": _replace(informers.Informers, "ask", _as_cached),
-    "daemons go beyond maxUnavailable": _replace(daemonset_decision, "limits", _down_and_one),
-    "evictions spend nothing": _replace(eviction, "_refuse", _nothing),
-    "collected while one owner is left": _replace(
+    "nodes are given up on a stale cache": replace(informers.Informers, "ask", _as_cached),
+    "daemons go beyond maxUnavailable": replace(daemonset_decision, "limits", _down_and_one),
+    "evictions spend nothing": replace(eviction, "_refuse", _nothing),
+    "collected while one owner is left": replace(
         garbage_collector.GarbageCollector, "_owner", _never_there
     ),
-    "namespaces end with things in them": _replace(
+    "namespaces end with things in them": replace(
         namespace.NamespaceController, "_empty", _left_behind
     ),
-    "a lease is taken while it is held": _replace(
+    "a lease is taken while it is held": replace(
         leader_election.LeaderElector, "_held_by_other", _without_waiting
     ),
-    "a broken watch goes on too late": _replace(reflector.Reflector, "_failed", _never_relisted),
-    "pods of nodes that are gone stay": _replace(
+    "a broken watch goes on too late": replace(reflector.Reflector, "_failed", _never_relisted),
+    "pods of nodes that are gone stay": replace(
         pod_gc.PodGarbageCollector, "_keys_of_node", lambda original: lambda self, node: ()
     ),
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from actors.simulation.patching import Patch
 from raftstore.simulation.planted import consensus, data, durability, leases, members
-from raftstore.simulation.planted.patching import Patch
 
 PLANTED: dict[str, Patch] = {
     **consensus.PLANTED,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.simulation.patching import Patch, replace, several
 from raftstore.member import Member
 from raftstore.raft import consensus, node, pysync
-from raftstore.simulation.planted.patching import Patch, replace, several
 
 
 def _stock_truncation(original: Any) -> Any:

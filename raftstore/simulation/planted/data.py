@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.simulation.patching import Patch, replace
 from raftstore import client, watch, wire
 from raftstore.errors import Unavailable
 from raftstore.mvcc import key_index, machine, selection, sessions, store, txn
 from raftstore.mvcc.txn import in_range
-from raftstore.simulation.planted.patching import Patch, replace
 from raftstore.types import Put
 from raftstore.watch import Watcher
 

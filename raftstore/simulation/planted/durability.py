@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.simulation.patching import Patch, replace
 from raftstore import wire
 from raftstore.mvcc.store import MvccStore
 from raftstore.raft import frames, node, snapshot, wal
-from raftstore.simulation.planted.patching import Patch, replace
 from raftstore.state import ReplicatedState
 
 

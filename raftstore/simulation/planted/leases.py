@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
+from actors.simulation.patching import Patch, replace
 from raftstore import wire
 from raftstore.errors import StoreError
 from raftstore.lease import Lessor
 from raftstore.member import Member
-from raftstore.simulation.planted.patching import Patch, replace
 
 
 def _half_time(original: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.simulation.patching import Patch, replace
 from raftstore.raft import consensus, node, pysync
-from raftstore.simulation.planted.patching import Patch, replace
 
 
 def _anybody_counts(original: Any) -> Any:
