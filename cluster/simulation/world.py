@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,16 +30,14 @@ SHUT_DOWN_ROUNDS = 60
 Observer = Callable[[int, Sequence[Event], float], None]
 
 
-@functools.cache
-def _files() -> dict[str, str]:
+def _write_files(folder: str) -> dict[str, str]:
     """A certificate that no simulated link shows to anybody, and the administrator's token."""
-    folder = Path(tempfile.mkdtemp(prefix="raykube-simulation-"))
     certificate, key = always_the_same("simulation")
     parts = {"ca": certificate, "cert": certificate, "key": key}
     parts["tokens"] = f'{ADMIN},admin,1,"system:masters"\n'.encode()
     for name, data in parts.items():
-        (folder / name).write_bytes(data)
-    return {name: str(folder / name) for name in parts}
+        Path(folder, name).write_bytes(data)
+    return {name: str(Path(folder, name)) for name in parts}
 
 
 class World:
@@ -65,6 +62,8 @@ class World:
         self.when_pods_change: list[Callable[[], None]] = []
         """Called once each, in the middle of what a controller does."""
         self._running: list[Any] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="raykube-simulation-")
+        self._files = _write_files(self._folder.name)
 
     @property
     def client_config(self) -> dict[str, Any]:
@@ -110,7 +109,7 @@ class World:
 
     async def _start_server(self, name: str, seams: Seams) -> None:
         server = ApiServer(RemoteStore(self.store, seams, self.links[name]))
-        files = _files()
+        files = self._files
         number = self.servers.index(name)
         config: dict[str, Any] = {
             "name": name, "address": f"{name}:1", "advertise_address": f"10.0.0.{number + 1}",
@@ -156,3 +155,4 @@ class World:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             await asyncio.sleep(0)
+        self._folder.cleanup()

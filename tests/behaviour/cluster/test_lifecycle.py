@@ -87,6 +87,9 @@ def test_a_start_that_takes_too_long_is_undone(small):
     assert failed.returncode == 5
     assert "not ready after" in failed.stderr
     assert "--retain" in failed.stderr
+    logs = Path(failed.stderr.partition("the logs are in ")[2].split()[0])
+    assert (logs / "supervisor.log").exists()
+    shutil.rmtree(logs)
     assert not small.folder.exists()
     assert processes_naming(str(small.folder)) == []
 
