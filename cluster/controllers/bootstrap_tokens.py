@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cluster.controllers.framework import Controller, Result, Watch
+from cluster.controllers.removal import remove
 from cluster.machinery import meta
 from cluster.machinery.codec import json_codec
-from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -74,14 +74,7 @@ class TokenCleaner(Controller):
             return None
         if ends_s > self.clock.wall():
             return Result(ends_s - self.clock.wall())
-        metadata = secret["metadata"]
-        try:
-            await self.client.delete(
-                "secrets", metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
+        await remove(self.client, "secrets", secret)
         return None
 
 

@@ -12,6 +12,7 @@ from cluster.controllers import deployment_rollout as rollout
 from cluster.controllers import deployment_status as statuses
 from cluster.controllers.framework import Context, Controller, Result, Watch
 from cluster.controllers.own_writes import OwnWrites
+from cluster.controllers.removal import remove
 from cluster.machinery import meta, selectors
 from cluster.machinery.status import ApiError
 
@@ -248,17 +249,7 @@ class DeploymentController(Controller):
             settled = seen >= item["metadata"].get("generation", 0)
             if facts.counted(item, "replicas") or facts.wanted(item) or not settled:
                 continue
-            await self._delete_set(item)
-
-    async def _delete_set(self, item: Object) -> None:
-        metadata = item["metadata"]
-        try:
-            await self.client.delete(
-                SETS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
+            await remove(self.client, SETS, item)
 
     async def _note_pause(self, deployment: Object) -> bool:
         """Say in Progressing that the Deployment was paused or resumed; True if written."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cluster.client import Client
+from cluster.controllers.removal import remove
 from cluster.controllers.services import is_ending
 from cluster.machinery import meta
 from cluster.machinery.status import ApiError
@@ -44,7 +45,7 @@ async def replace(client: Client, wanted: Sequence[Object], current: Iterable[Ob
     for new in wanted:
         await _write(client, new, left.pop(new["metadata"]["name"], None))
     for old in left.values():
-        await _delete(client, old)
+        await remove(client, SLICES, old)
 
 
 async def _write(client: Client, new: Object, current: Object | None) -> None:
@@ -58,15 +59,6 @@ async def _write(client: Client, new: Object, current: Object | None) -> None:
         changed = copy.deepcopy(current) | {part: new[part] for part in ("endpoints", "ports")}
         changed["metadata"]["labels"] = new["metadata"]["labels"]
         await client.update(SLICES, changed)
-
-
-async def _delete(client: Client, item: Object) -> None:
-    metadata = item["metadata"]
-    try:
-        await client.delete(SLICES, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-    except ApiError as error:
-        if error.code != 404:
-            raise
 
 
 def _content(item: Object) -> Object:

@@ -10,6 +10,7 @@ from typing import Any
 from cluster.controllers import endpoint_addresses as addresses
 from cluster.controllers import pods
 from cluster.controllers.framework import Result, Watch
+from cluster.controllers.removal import remove
 from cluster.controllers.services import ServiceController, is_ending
 from cluster.machinery.status import ApiError
 
@@ -41,14 +42,7 @@ class EndpointsController(ServiceController):
         """Only what this controller made: others may keep Endpoints without a Service."""
         if current is None or MANAGED_BY not in (current["metadata"].get("labels") or {}):
             return
-        metadata = current["metadata"]
-        try:
-            await self.client.delete(
-                "endpoints", metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
+        await remove(self.client, "endpoints", current)
 
     async def _write(self, new: Object, current: Object | None) -> None:
         if current is None:

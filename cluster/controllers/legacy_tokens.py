@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cluster.controllers.framework import Context, Controller, Result, Watch
+from cluster.controllers.removal import remove
 from cluster.machinery import meta
-from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -62,7 +62,7 @@ class LegacyTokenCleaner(Controller):
             today = datetime.datetime.fromtimestamp(now_s, datetime.UTC).strftime("%Y-%m-%d")
             await self._label(secret, today)
         elif since_s + self._period_s <= now_s:
-            await self._delete(secret)
+            await remove(self.client, "secrets", secret)
             return None
         return Result(LOOK_S)
 
@@ -101,16 +101,6 @@ class LegacyTokenCleaner(Controller):
             }
         }
         await self.client.patch("secrets", metadata["name"], patch, metadata["namespace"])
-
-    async def _delete(self, secret: Object) -> None:
-        metadata = secret["metadata"]
-        try:
-            await self.client.delete(
-                "secrets", metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
 
 
 def _of_type(secret: Object) -> Iterable[str]:

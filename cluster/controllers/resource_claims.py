@@ -11,6 +11,7 @@ from typing import Any
 
 from cluster.controllers import pods
 from cluster.controllers.framework import Context, Controller, Result, Watch
+from cluster.controllers.removal import remove
 from cluster.machinery import meta
 from cluster.machinery.status import ApiError, not_found
 
@@ -170,14 +171,7 @@ class ResourceClaimController(Controller):
         pod = self.informers.of("pods").get(f"{meta.namespace(claim)}/{owner['name']}")
         if pod is None or pod["metadata"]["uid"] != owner["uid"] or not pods.is_terminated(pod):
             return
-        metadata = claim["metadata"]
-        try:
-            await self.client.delete(
-                CLAIMS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if error.code != 404:
-                raise
+        await remove(self.client, CLAIMS, claim)
 
 
 def claim_names(pod: Object) -> dict[str, str]:
