@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from cluster.machinery import quantity
+from cluster.machinery.pod_amounts import Amounts
 from cluster.machinery.quota import pods
-from cluster.machinery.quota.pods import Amounts
 from cluster.machinery.resources import Resource
 
 Object = dict[str, Any]

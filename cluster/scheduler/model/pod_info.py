@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cluster.scheduler.model.requests import NON_ZERO, Amounts, Port, host_ports, pod_requests
+from cluster.machinery.pod_amounts import Amounts
+from cluster.scheduler.model.requests import NON_ZERO, Port, host_ports, pod_requests
 from cluster.scheduler.model.terms import Affinity
 
 Object = dict[str, Any]

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.machinery import quantity
+from cluster.machinery.pod_amounts import Amounts, add, larger, of_containers
 
 Object = dict[str, Any]
-Amounts = dict[str, int]
-"""cpu in milli-CPUs, everything else in its own unit (bytes, pieces)."""
-
 DEFAULT_CPU_MILLI = 100
 DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
 """What containers without requests count for in scores (upstream's GetNonzeroRequests)."""
@@ -20,6 +18,7 @@ NONE: Amounts = {}
 
 
 def amount(name: str, text: str | int) -> int:
+    """cpu in milli-CPUs, everything else in its own unit (bytes, pieces)."""
     return quantity.milli(text) if name == "cpu" else quantity.value(text)
 
 
@@ -43,10 +42,11 @@ def pod_requests(pod: Object, least: Amounts = NONE) -> Amounts:
     in for requests that a container leaves out.
     """
     spec = pod.get("spec") or {}
-    total = _of_containers(pod, least)
+    actual = _actual(pod)
+    total = of_containers(spec, lambda container: _of_container(container, least, actual))
     whole = amounts((spec.get("resources") or {}).get("requests"))
     total |= {name: number for name, number in whole.items() if _for_whole_pods(name)}
-    _add(total, amounts(spec.get("overhead")))
+    add(total, amounts(spec.get("overhead")))
     return total
 
 
@@ -54,29 +54,10 @@ def _for_whole_pods(name: str) -> bool:
     return name in ("cpu", "memory") or name.startswith("hugepages-")
 
 
-def _of_containers(pod: Object, least: Amounts) -> Amounts:
-    spec, actual = pod.get("spec") or {}, _actual(pod)
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(total, _of_container(container, least, actual))
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        own = _of_container(container, least, actual)
-        if container.get("restartPolicy") == "Always":
-            _add(total, own)
-            _add(sidecars, own)
-            own = dict(sidecars)
-        else:
-            _add(own, sidecars)
-        peak = _larger(peak, own)
-    return _larger(total, peak)
-
-
 def _of_container(container: Object, least: Amounts, actual: Mapping[str, Amounts]) -> Amounts:
     asked = amounts((container.get("resources") or {}).get("requests"))
     if actual and container["name"] in actual:
-        asked = _larger(asked, actual[container["name"]])
+        asked = larger(asked, actual[container["name"]])
     return {**least, **asked} if least else asked
 
 
@@ -89,19 +70,8 @@ def _actual(pod: Object) -> dict[str, Amounts]:
         has = amounts((entry.get("resources") or {}).get("requests"))
         given = amounts(entry.get("allocatedResources"))
         if has or given:
-            found[entry["name"]] = _larger(has, given)
+            found[entry["name"]] = larger(has, given)
     return found
-
-
-def _larger(one: Amounts, other: Amounts) -> Amounts:
-    if not other:
-        return one
-    return {name: max(one.get(name, 0), other.get(name, 0)) for name in one.keys() | other.keys()}
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, number in more.items():
-        total[name] = total.get(name, 0) + number
 
 
 def host_ports(spec: Object) -> Iterable[Port]:
