@@ -9,8 +9,8 @@ import sys
 
 import uvloop
 
-from actors.faults.program import main
 from raftstore.faults import campaigns
+from raftstore.faults.program import main
 
 CAMPAIGNS = {
     "power": (campaigns.power_cuts, 100),

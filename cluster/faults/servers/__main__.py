@@ -9,8 +9,8 @@ import sys
 
 import uvloop
 
-from actors.faults.program import main
 from cluster.faults.servers import campaigns
+from raftstore.faults.program import main
 
 CAMPAIGNS = {
     "kills": (campaigns.kills, 40),
