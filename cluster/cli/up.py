@@ -124,12 +124,16 @@ def _start(shape: compose.Shape, ray_address: str, restore: str | None, progress
 
 
 def _start_head(shape: compose.Shape) -> ray_head.RayHead:
-    """Ray's own import takes half a second: it runs beside the head's start."""
+    """Ray's own import takes half a second: it runs beside the head's start.
+
+    Ray reads its environment once, while it is imported: one that is set later counts for nothing,
+    and the head would refuse this process as a stranger.
+    """
     import importlib
     import threading
 
-    threading.Thread(target=importlib.import_module, args=("ray",), daemon=True).start()
     os.environ.update(ray_head.client_environment(shape.folder))
+    threading.Thread(target=importlib.import_module, args=("ray",), daemon=True).start()
     return ray_head.start(shape.folder, shape.ray_address, preload=compose.MODULES)
 
 

@@ -20,6 +20,7 @@ BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindi
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 EVERY_TRIPLE = "object.data.all(a, object.data.all(b, object.data.all(c, a != b + 'x' + c)))"
 DATA = {f"key{number}": "v" for number in range(150)}
+ATTEMPTS = 5
 
 
 class SlowStore(MemoryStore):
@@ -80,7 +81,7 @@ def test_a_costly_policy_does_not_hold_up_other_requests(api: RunningApi) -> Non
     assert api.json("POST", POLICIES, {"metadata": {"name": "costly"}, "spec": spec})[0] == 201
     assert api.json("POST", BINDINGS, {"metadata": {"name": "costly"}, "spec": bound})[0] == 201
     try:
-        _others_are_served(api, MAPS, {"metadata": {"name": "x"}, "data": DATA}, "cost limit")
+        _others_are_served(api, MAPS, {"metadata": {}, "data": DATA}, "cost limit")
     finally:
         api.json("DELETE", f"{BINDINGS}/costly")
         api.json("DELETE", f"{POLICIES}/costly")
@@ -99,13 +100,27 @@ def test_costly_rules_of_a_custom_resource_do_not_hold_up_other_requests(api: Ru
     path = "/apis/example.com/v1/things"
     while api.json("GET", path)[0] != 200:
         pass
-    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"},
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {},
              "values": [f"v{number}" for number in range(250)]}  # fmt: skip
     _others_are_served(api, path, thing, "")
 
 
 def _others_are_served(api: RunningApi, path: str, obj: Any, said: str) -> None:
-    """While one request is being judged, others get answers."""
+    """While one request is being judged, others get answers.
+
+    Had they waited for it, only those just before it and the one under way would have been served,
+    at every attempt; on a busy machine that may happen at some.
+    """
+    most = 0
+    for attempt in range(ATTEMPTS):
+        obj["metadata"]["name"] = f"costly-{attempt}"
+        most = max(most, _served_meanwhile(api, path, obj, said))
+        if most > 3:
+            return
+    raise AssertionError(f"at most {most} other requests were served while one was judged")
+
+
+def _served_meanwhile(api: RunningApi, path: str, obj: Any, said: str) -> int:
     answers: list[Any] = []
     slow = threading.Thread(target=lambda: answers.append(api.json("POST", path, obj)))
     slow.start()
@@ -115,4 +130,4 @@ def _others_are_served(api: RunningApi, path: str, obj: Any, said: str) -> None:
         served += 1
     slow.join()
     assert said in answers[0][1].get("message", "")
-    assert served > 3  # had they waited for it, only the one under way would have been served
+    return served

@@ -1,12 +1,15 @@
 """The command's own parts: folders, networks, kubeconfig files, errors with a next step."""
 
+import importlib
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
 
+from actors.hosts import ray_head
 from actors.placement import Machine
 from cluster import compose
 from cluster.cli import clusters, kubeconfig, up
@@ -200,3 +203,21 @@ def test_a_bad_duration_is_a_usage_error():
     assert done.returncode == USAGE
     assert "is no duration" in done.stderr
     assert not os.path.exists(os.environ["RAYKUBE_HOME"])
+
+
+def test_ray_is_imported_with_the_token_of_the_new_head_in_its_environment(monkeypatch):
+    """Ray reads its environment once, while it is imported; without a token it is a stranger."""
+    seen = []
+    shape = clusters.create("one")
+    for name in ray_head.client_environment(shape.folder):
+        monkeypatch.setenv(name, "")
+    imported = threading.Event()
+
+    def note(name):
+        seen.append((name, os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN_PATH"]))
+        imported.set()
+
+    monkeypatch.setattr(importlib, "import_module", note)
+    monkeypatch.setattr(ray_head, "start", lambda *_arguments, **_options: imported.wait(60))
+    up._start_head(shape)
+    assert seen == [("ray", "token", f"{shape.folder}/ray-token")]
