@@ -6,17 +6,42 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cluster.kubelet import resources
 from cluster.kubelet.environment import ConfigError, expand
-from cluster.kubelet.runtimes.base import ContainerSpec, Mount
+from cluster.kubelet.runtimes.base import ContainerSpec, Mount, PodSandbox, Seccomp
 from cluster.kubelet.sandbox import hostname
 
 Object = dict[str, Any]
 
 
-def log_folder(data_dir: str, pod: Object, name: str) -> str:
+def log_folder(data_dir: str, pod: Object) -> str:
+    """Of a pod; its containers have folders in it."""
     metadata = pod["metadata"]
-    pod_folder = f"{metadata.get('namespace', 'default')}_{metadata['name']}_{metadata['uid']}"
-    return os.path.join(data_dir, "logs", "pods", pod_folder, name)
+    name = f"{metadata.get('namespace', 'default')}_{metadata['name']}_{metadata['uid']}"
+    return os.path.join(data_dir, "logs", "pods", name)
+
+
+def sandbox(pod: Object, data_dir: str, runtime_handler: str = "") -> PodSandbox:
+    """What its containers share."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+    return PodSandbox(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        namespace=metadata.get("namespace", "default"),
+        hostname=hostname(pod),
+        log_folder=log_folder(data_dir, pod),
+        labels=metadata.get("labels") or {},
+        annotations=metadata.get("annotations") or {},
+        runtime_handler=runtime_handler,
+        host_network=bool(spec.get("hostNetwork")),
+        host_pid=bool(spec.get("hostPID")),
+        host_ipc=bool(spec.get("hostIPC")),
+        share_processes=bool(spec.get("shareProcessNamespace")),
+        privileged=any((c.get("securityContext") or {}).get("privileged") for c in every),
+        sysctls={each["name"]: each["value"] for each in sysctls},
+    )
 
 
 def build(
@@ -26,25 +51,26 @@ def build(
     attempt: int,
     container_id: str,
     env: Mapping[str, str],
-    host_path: str,
     mounts: Sequence[Mount],
-    data_dir: str,
+    shared: PodSandbox,
+    allocatable: Mapping[str, str],
     target_id: str = "",
 ) -> ContainerSpec:
-    """Raises ConfigError. `host_path`: PATH of the host, whose files the container sees."""
-    base = {"PATH": host_path, "HOSTNAME": hostname(pod), "HOME": "/root"}
-    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    """Raises ConfigError. `allocatable` is the node's."""
     security = container.get("securityContext") or {}
+    capabilities = security.get("capabilities") or {}
     uid, gid, groups = identity(pod, container)
-    folder = log_folder(data_dir, pod, container["name"])
     return ContainerSpec(
         pod_uid=pod["metadata"]["uid"],
         name=container["name"],
         attempt=attempt,
         container_id=container_id,
-        command=[expand(word, env) for word in words],
-        env=base | dict(env),
-        log_path=os.path.join(folder, f"{attempt}.log"),
+        command=[expand(word, env) for word in container.get("command") or ()],
+        args=[expand(word, env) for word in container.get("args") or ()],
+        env=dict(env),
+        log_path=os.path.join(shared.log_folder, container["name"], f"{attempt}.log"),
+        image=container.get("image") or "",
+        sandbox=shared,
         hostname=hostname(pod),
         working_dir=container.get("workingDir") or "",
         mounts=mounts,
@@ -53,11 +79,25 @@ def build(
         groups=groups,
         read_only_root=bool(security.get("readOnlyRootFilesystem")),
         no_new_privileges=security.get("allowPrivilegeEscalation") is False,
+        privileged=bool(security.get("privileged")),
+        add_capabilities=capabilities.get("add") or (),
+        drop_capabilities=capabilities.get("drop") or (),
+        seccomp=seccomp(pod, container),
+        resources=resources.of_container(pod, container, allocatable),
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         target_id=target_id,
     )
+
+
+def seccomp(pod: Object, container: Object) -> Seccomp:
+    """The container's own profile wins over the pod's."""
+    for holder in (container, pod["spec"]):
+        profile = (holder.get("securityContext") or {}).get("seccompProfile")
+        if profile:
+            return Seccomp(profile["type"], profile.get("localhostProfile") or "")
+    return Seccomp()
 
 
 def identity(pod: Object, container: Object) -> tuple[int | None, int | None, list[int]]:
@@ -73,8 +113,6 @@ def identity(pod: Object, container: Object) -> tuple[int | None, int | None, li
     if merged.get("runAsNonRoot") and uid in (None, 0):
         cause = "image will run as root" if uid is None else "container's runAsUser breaks"
         raise ConfigError(f"container has runAsNonRoot and {cause} (container: {name})")
-    if (uid is not None or gid is not None) and os.geteuid() != 0:
-        raise ConfigError(f"container {name}: runAsUser and runAsGroup need a node run by root")
     groups = list(shared.get("supplementalGroups") or ())
     if shared.get("fsGroup") is not None:
         groups.append(shared["fsGroup"])

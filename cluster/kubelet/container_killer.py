@@ -57,10 +57,7 @@ class ContainerKiller:
             await self._run_hook(action, container, container_id, pod_ip, grace_s)
             spent_s = asyncio.get_running_loop().time() - began_s
             grace_s = max(_GRACE_AFTER_HOOK_S, grace_s - spent_s)
-        if grace_s > 0:
-            await self._runtime.signal(container_id)
-            await self._runtime.wait(container_id, grace_s)
-        await self._runtime.kill(container_id)
+        await self._runtime.end(container_id, grace_s)
         del self._tasks[container_id]
         self._on_done()
 

@@ -27,7 +27,13 @@ from cluster.kubelet.pod_worker import Decision, Kill, Observed, Start, StartFai
 from cluster.kubelet.prober import ContainerProber
 from cluster.kubelet.references import References
 from cluster.kubelet.runtimes import records
-from cluster.kubelet.runtimes.base import Container, Mount, Runtime, RuntimeFailure
+from cluster.kubelet.runtimes.base import (
+    Container,
+    Mount,
+    Runtime,
+    RuntimeFailure,
+    SandboxFailure,
+)
 from cluster.kubelet.sandbox import AddressesExhausted, Sandboxes
 from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import TOKENS, Tokens
@@ -190,6 +196,7 @@ class PodRunner:
             failures=self._failures,
             backoffs=self._backoffs,
             pod_ip=self._node.sandboxes.address(self.uid),
+            runtime=runtime.name,
         )
 
     def _report(self, pod: Object, decision: Decision) -> None:
@@ -224,14 +231,14 @@ class PodRunner:
 
     async def _start(self, pod: Object, action: Start) -> None:
         container = self._container(action.name)
-        container_id = self._node.seams.randomness.randbytes(32).hex()
+        wanted_id = self._node.seams.randomness.randbytes(32).hex()
         try:
-            await self._run_container(pod, container, action, container_id)
+            container_id = await self._run_container(pod, container, action, wanted_id)
         except _NotYet:
             self._fail(action.name, "ContainerCreating", "")
         except ConfigError as error:
             self._failed(action.name, "CreateContainerConfigError", str(error))
-        except AddressesExhausted as error:
+        except (AddressesExhausted, SandboxFailure) as error:
             self._event("Warning", "FailedCreatePodSandBox", str(error))
             self._fail(action.name, "ContainerCreating", "")
         except RuntimeFailure as error:
@@ -256,10 +263,12 @@ class PodRunner:
         self._failures[name] = StartFailure(reason, message, at_s)
 
     async def _run_container(
-        self, pod: Object, container: Object, action: Start, container_id: str
-    ) -> None:
+        self, pod: Object, container: Object, action: Start, wanted_id: str
+    ) -> str:
+        """The id of what runs now."""
         node, name = self._node, action.name
-        ip = node.sandboxes.set_up(pod)
+        shared = container_config.sandbox(pod, node.data_dir)
+        ip = node.sandboxes.set_up(pod, await node.runtime.run_pod(shared))
         pod["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
         pod["status"] |= {"hostIP": node.ip, "hostIPs": [{"ip": node.ip}]}
         if not await self._set_up_volumes(pod):
@@ -279,20 +288,21 @@ class PodRunner:
             pod,
             container,
             attempt=action.attempt,
-            container_id=container_id,
+            container_id=wanted_id,
             env=env,
-            host_path=os.environ.get("PATH", os.defpath),
-            mounts=self._mounts(pod, container, env, container_id),
-            data_dir=node.data_dir,
+            mounts=self._mounts(pod, container, env, action.attempt),
+            shared=shared,
+            allocatable=node.allocatable,
             target_id=self._target_id(container),
         )
         self._event("Normal", "Created", f"Created container: {name}", name)
-        await node.runtime.run(spec)
+        started = await node.runtime.run(spec)
         self._failures.pop(name, None)
         self._event("Normal", "Started", f"Started container {name}", name)
         if node.runtime.warning and not self._warned:
             self._warned = True
             self._event("Warning", "NoIsolation", node.runtime.warning)
+        return started.container_id
 
     def _target_id(self, container: Object) -> str:
         """Of the container whose processes an ephemeral one is to see; "" for none."""
@@ -303,9 +313,9 @@ class PodRunner:
         return running[-1].container_id if running else ""
 
     def _mounts(
-        self, pod: Object, container: Object, env: Mapping[str, str], container_id: str
+        self, pod: Object, container: Object, env: Mapping[str, str], attempt: int
     ) -> list[Mount]:
-        message = self._message_file(container["name"], container_id)
+        message = self._message_file(container["name"], attempt)
         os.makedirs(os.path.dirname(message), exist_ok=True)
         with open(message, "w"):
             os.chmod(message, 0o666)
@@ -315,9 +325,9 @@ class PodRunner:
         own = [*self._node.sandboxes.mounts(pod), Mount(message, target)]
         return [*(mount for mount in own if mount.target not in taken), *mounts]
 
-    def _message_file(self, name: str, container_id: str) -> str:
+    def _message_file(self, name: str, attempt: int) -> str:
         base = os.path.join(self._node.data_dir, "pods", self.uid, "messages", name)
-        return os.path.join(base, container_id[:16])
+        return os.path.join(base, str(attempt))
 
     async def _fetch(self, references: Iterable[tuple[str, str]]) -> Objects:
         namespace = self.pod["metadata"]["namespace"]
@@ -388,7 +398,7 @@ class PodRunner:
 
     def _ready_before(self) -> set[str]:
         statuses = (self.pod.get("status") or {}).get("containerStatuses") or ()
-        return {s.get("containerID", "").removeprefix("process://") for s in statuses if s["ready"]}
+        return {s.get("containerID", "").rpartition("://")[2] for s in statuses if s["ready"]}
 
     def _read_messages(self) -> None:
         for ended in self._node.runtime.containers(self.uid):
@@ -400,7 +410,7 @@ class PodRunner:
 
     def _termination_message(self, ended: Container) -> str:
         try:
-            with open(self._message_file(ended.name, ended.container_id), "rb") as file:
+            with open(self._message_file(ended.name, ended.attempt), "rb") as file:
                 text = file.read(_TERMINATION_MESSAGE_SIZE_BYTES_MAX).decode(errors="replace")
         except FileNotFoundError:
             return ""
@@ -419,7 +429,7 @@ class PodRunner:
     async def _drop_old_attempts(self, name: str) -> None:
         for old in self.containers(name)[:-_KEPT_ATTEMPTS]:
             await self._node.runtime.remove(old.container_id)
-            for path in (old.log_path, self._message_file(name, old.container_id)):
+            for path in (old.log_path, self._message_file(name, old.attempt)):
                 if os.path.exists(path):
                     os.unlink(path)
 
@@ -446,7 +456,7 @@ class PodRunner:
         self._reclaimed = True
         await self._node.runtime.remove_pod(self.uid)
         data_dir = self._node.data_dir
-        logs_of_pod = os.path.dirname(container_config.log_folder(data_dir, self.pod, "x"))
+        logs_of_pod = container_config.log_folder(data_dir, self.pod)
         for path in (os.path.join(data_dir, "pods", self.uid), logs_of_pod):
             await asyncio.to_thread(records.remove_tree, path)
 

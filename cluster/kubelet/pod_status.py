@@ -25,7 +25,7 @@ from cluster.kubelet.runtimes.base import Container
 from cluster.machinery import meta
 
 IMAGE_IDS = {"process": "host://rootfs", "simulated": "simulated://image"}
-"""By runtime: what stands for the image."""
+"""By runtime: what stands for the image where a runtime has none."""
 
 
 def build(
@@ -115,7 +115,7 @@ def _container_status(
         "ready": _is_done_step(last) if is_init_step else is_ready(container, observed),
         "restartCount": last.attempt if last else 0,
         "image": container.get("image", ""),
-        "imageID": IMAGE_IDS[observed.runtime] if last else "",
+        "imageID": (last.image_id or IMAGE_IDS.get(observed.runtime, "")) if last else "",
         "started": observed.is_started(name),
     }
     if last:

@@ -49,14 +49,14 @@ class Sandboxes:
     def address(self, uid: str) -> str:
         return self._by_uid.get(uid, "")
 
-    def set_up(self, pod: Object) -> str:
-        """The pod's address; its files are (re)written."""
+    def set_up(self, pod: Object, given: str = "") -> str:
+        """The pod's address: what the runtime has `given` it, or one of ours. Writes its files."""
         uid = pod["metadata"]["uid"]
         ip = self._by_uid.get(uid)
         folder = os.path.join(self._folder, uid, "etc")
         os.makedirs(folder, exist_ok=True)
-        if ip is None:
-            ip = self._node_ip if pod["spec"].get("hostNetwork") else self._allocate()
+        if ip is None or (given and given != ip):
+            ip = given or (self._node_ip if pod["spec"].get("hostNetwork") else self._allocate())
             record = {"ip": ip, "namespace": pod["metadata"].get("namespace", "default")}
             record["name"] = pod["metadata"]["name"]
             write_json(os.path.join(self._folder, uid, "pod.json"), record)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cluster.kubelet.runtimes.images import ImageService
+
 
 class RuntimeFailure(Exception):
     """A container could not be created or started. `reason` is the status' waiting reason."""
@@ -14,6 +16,10 @@ class RuntimeFailure(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class SandboxFailure(Exception):
+    """What the containers of a pod share could not be made; it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,51 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class PodSandbox:
+    """What the containers of a pod share. Their logs are at `log_folder`/NAME/ATTEMPT.log."""
+
+    uid: str
+    name: str = ""
+    namespace: str = "default"
+    hostname: str = ""
+    log_folder: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    runtime_handler: str = ""
+    """Of the pod's RuntimeClass; "" is the runtime's default."""
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
+    share_processes: bool = False
+    privileged: bool = False
+    """Whether any container of the pod is."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the kernel is to give and to enforce. 0: nothing asked for, or no limit."""
+
+    cpu_request_milli: int = 0
+    cpu_limit_milli: int = 0
+    memory_limit_bytes: int = 0
+    oom_score_adj: int = 0
+
+
+@dataclass(frozen=True)
+class Seccomp:
+    """`kind` as in the API: RuntimeDefault, Unconfined or Localhost (then a `path`)."""
+
+    kind: str = "Unconfined"
+    path: str = ""
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
-    """What to run. `attempt` counts starts of this container in this pod from 0."""
+    """What to run. `attempt` counts starts of this container in this pod from 0.
+
+    `command` stands for the image's entry point and `args` for its arguments, where given.
+    """
 
     pod_uid: str
     name: str
@@ -36,6 +85,11 @@ class ContainerSpec:
     command: Sequence[str]
     env: Mapping[str, str]
     log_path: str
+    args: Sequence[str] = ()
+    image: str = ""
+    """As the pod names it."""
+    sandbox: PodSandbox | None = None
+    """None: the container stands alone."""
     hostname: str = ""
     working_dir: str = ""
     mounts: Sequence[Mount] = ()
@@ -44,6 +98,11 @@ class ContainerSpec:
     groups: Sequence[int] = ()
     read_only_root: bool = False
     no_new_privileges: bool = False
+    privileged: bool = False
+    add_capabilities: Sequence[str] = ()
+    drop_capabilities: Sequence[str] = ()
+    seccomp: Seccomp = Seccomp()
+    resources: Resources = Resources()
     stdin: bool = False
     stdin_once: bool = False
     """The first client that attached and left ends the input."""
@@ -68,6 +127,8 @@ class Container:
     signal: int = 0
     reason: str = ""
     message: str = ""
+    image_id: str = ""
+    """What the status tells as imageID; "" where the runtime has no images."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +164,11 @@ class Runtime(Protocol):
         """What this runtime cannot do on this machine, for an event on each pod; or ""."""
         ...
 
+    @property
+    def images(self) -> ImageService | None:
+        """None: containers run on the host's own files, whatever image a pod names."""
+        ...
+
     async def start(self, on_change: Callable[[str], None]) -> None:
         """Find what works here, adopt what runs; `on_change(pod uid)` when a container ends."""
         ...
@@ -121,16 +187,25 @@ class Runtime(Protocol):
 
     def pod_uids(self) -> list[str]: ...
 
+    async def run_pod(self, sandbox: PodSandbox) -> str:
+        """Make what the pod's containers share, unless it is there, and return its address.
+
+        "": the runtime gives pods no address, the kubelet does. Raises SandboxFailure.
+        """
+        ...
+
     async def run(self, spec: ContainerSpec) -> Container:
-        """Start it, and return when its program runs. Raises RuntimeFailure."""
+        """Start it, and return when its program runs. Raises RuntimeFailure.
+
+        The runtime may know it by another id than the one of `spec`: that of the answer counts.
+        """
         ...
 
-    async def signal(self, container_id: str) -> None:
-        """Ask it to end (SIGTERM to its first process)."""
-        ...
+    async def end(self, container_id: str, grace_s: float) -> None:
+        """SIGTERM to its first process, SIGKILL after `grace_s`. Returns when it is gone.
 
-    async def kill(self, container_id: str) -> None:
-        """End it now (SIGKILL). Returns when it is gone."""
+        Called again meanwhile (the first call may be cancelled), the shorter grace counts.
+        """
         ...
 
     async def wait(self, container_id: str, timeout_s: float) -> bool:

@@ -25,11 +25,13 @@ from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
     ExecResult,
+    PodSandbox,
     RuntimeFailure,
     Usage,
 )
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
+from cluster.kubelet.runtimes.images import ImageService
 from cluster.kubelet.runtimes.interactive import Running, Wanted
 from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
@@ -56,6 +58,7 @@ class ProcessRuntime:
 
     name = "process"
     version = "0.1.0"
+    images: ImageService | None = None
 
     def __init__(
         self, data_dir: str, *, log_size_bytes_max: int = 10 << 20, log_files_max: int = 5
@@ -117,7 +120,16 @@ class ProcessRuntime:
     def pod_uids(self) -> list[str]:
         return [uid for uid, ids in self._by_pod.items() if ids]
 
+    async def run_pod(self, sandbox: PodSandbox) -> str:
+        """Containers of a pod share nothing but its address, which is the kubelet's matter."""
+        return ""
+
     async def run(self, spec: ContainerSpec) -> Container:
+        if (spec.uid is not None or spec.gid is not None) and os.geteuid() != 0:
+            raise RuntimeFailure(
+                "CreateContainerConfigError",
+                f"container {spec.name}: runAsUser and runAsGroup need a node run by root",
+            )
         if not spec.command:
             raise RuntimeFailure(
                 "CreateContainerError",
@@ -146,7 +158,8 @@ class ProcessRuntime:
         return container
 
     def _record(self, spec: ContainerSpec, isolation: str, folder: str = "") -> dict[str, Any]:
-        env = dict(spec.env)
+        base = {"PATH": os.environ.get("PATH", os.defpath), "HOSTNAME": spec.hostname}
+        env = base | {"HOME": "/root"} | dict(spec.env)
         if isolation == "plain":
             env["RAYKUBE_MOUNTS"] = os.path.join(folder, "mounts")
         return {
@@ -154,7 +167,7 @@ class ProcessRuntime:
             "name": spec.name,
             "attempt": spec.attempt,
             "id": spec.container_id,
-            "command": list(spec.command),
+            "command": [*spec.command, *spec.args],
             "env": env,
             "cwd": spec.working_dir,
             "uid": spec.uid,
@@ -239,6 +252,12 @@ class ProcessRuntime:
             self._known[container_id] = container
         self._ended[container_id].set()
         self._on_change(self._known[container_id].pod_uid)
+
+    async def end(self, container_id: str, grace_s: float) -> None:
+        if grace_s > 0:
+            await self.signal(container_id)
+            await self.wait(container_id, grace_s)
+        await self.kill(container_id)
 
     async def signal(self, container_id: str) -> None:
         self._send(container_id, signal.SIGTERM)
