@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from cluster.apiserver.context import Call
-from cluster.apiserver.handlers import parameters
+from cluster.apiserver.handlers import parameters, watch_sockets
 from cluster.apiserver.http.messages import Stream
 from cluster.apiserver.negotiation import JSON, PROTOBUF
 from cluster.apiserver.shapes import Shaper
@@ -17,6 +17,7 @@ from cluster.machinery.status import ApiError
 from cluster.storage.entry import Entry
 from cluster.storage.listing import NOT_OLDER
 from cluster.storage.watcher import Batch, Watcher
+from cluster.streaming import websocket
 
 TIMEOUT_S = (1800.0, 3600.0)
 """A watch without timeoutSeconds ends at a random time between, so that clients spread."""
@@ -30,10 +31,13 @@ STUCK_S = 5.0
 async def watch(call: Call) -> None:
     """Answer with events until the client goes, its time is up, or it has fallen behind."""
     plan = await _plan(call)
-    stream = call.request.open_stream(200, _headers(plan.shaper))
     call.context.metrics.watchers += 1
     try:
-        await plan.run(stream)
+        if websocket.wanted(call.request.headers):
+            binary = plan.shaper.wanted.encoding == PROTOBUF
+            await watch_sockets.serve(call.request, plan.run, binary)
+        else:
+            await plan.run(call.request.open_stream(200, _headers(plan.shaper)))
     except ConnectionError:
         return
     finally:
