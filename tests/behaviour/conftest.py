@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[Any]:
+    """See `containerd.Containerd`; tests that use it are marked `needs_containerd`."""
+    from containerd import Containerd
+
+    made = Containerd()
+    yield made
+    made.close()
