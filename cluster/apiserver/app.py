@@ -127,6 +127,7 @@ class App:
             response = errors.to_response(errors.to_api_error(error), request)
         if request.audit is not None:
             request.audit.complete(response)
+            await request.audit.settled()
         verb = target.verb if target else request.method.lower()
         resource = target.plural if target and target.resource_key in self._context.kept else ""
         code = response.status if response is not None else 200
@@ -175,7 +176,7 @@ class App:
         security = self._security
         user = await self._identified(request, target)
         asked = attributes.of_request(user, request, target)
-        self._note(request, asked)
+        await self._note(request, asked)
         if impersonation.wanted(request):
             user = await impersonation.impersonated(request, user, security.authorizer)
             if request.audit is not None:
@@ -193,13 +194,15 @@ class App:
         try:
             return await self._security.authenticator.identify(request)
         except status.ApiError:
-            self._note(request, attributes.of_request(User(""), request, target))
+            await self._note(request, attributes.of_request(User(""), request, target))
             raise
 
-    def _note(self, request: Request, asked: attributes.Attributes) -> None:
+    async def _note(self, request: Request, asked: attributes.Attributes) -> None:
         """Begin to audit the request, if there is an audit log and it wants it."""
         auditor = self._security.auditor
         request.audit = None if auditor is None else auditor.begin(request, asked)
+        if request.audit is not None:
+            await request.audit.settled()
 
     def _page(self, request: Request) -> Response:
         for page in self._pages:

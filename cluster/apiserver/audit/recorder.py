@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from actors.seams import Seams
 from cluster.apiserver import bodies
 from cluster.apiserver.audit import policy as policies
-from cluster.apiserver.audit.backends import Backend
+from cluster.apiserver.audit.backends import Backend, Sent
 from cluster.apiserver.audit.policy import COMPLETE, RECEIVED, STARTED, Policy, Verdict
 from cluster.apiserver.authn.user import User
 from cluster.apiserver.authz.attributes import Attributes, Decision
@@ -62,6 +62,7 @@ class Record:
         self._base = _base(request, asked, verdict, id_, seams.clock.wall())
         self._started = self._switched = False
         self._take: TakeOver | None = None
+        self._sent: list[Sent] = []
 
     def decided(self, decision: Decision) -> None:
         outcome = "allow" if decision.allowed else "forbid"
@@ -100,7 +101,7 @@ class Record:
             kept = ("status", "message", "reason", "details", "code")
             more["responseStatus"] |= {key: answer[key] for key in kept if key in answer}
         if self._verdict.at_least(policies.REQUEST):
-            sent = self._sent()
+            sent = self._request_object()
             if sent is not None:
                 more["requestObject"] = self._trimmed(sent)
         if self._verdict.at_least(policies.REQUEST_RESPONSE) and answer is not None:
@@ -114,9 +115,16 @@ class Record:
         event["stageTimestamp"] = meta.format_micro_time(self._seams.clock.wall())
         if self.annotations:
             event["annotations"] = dict(self.annotations)
-        self._log.put(event)
+        if (sent := self._log.put(event)) is not None:
+            self._sent.append(sent)
 
-    def _sent(self) -> Object | None:
+    async def settled(self) -> None:
+        """Wait for what must be noted before the request goes on. Raises ApiError if it must not
+        go on."""
+        while self._sent:
+            await self._sent.pop()
+
+    def _request_object(self) -> Object | None:
         if not self._request.body:
             return None
         try:

@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from actors.seams import Seams
-from cluster.apiserver.audit import policy
-from cluster.apiserver.remote import KubeconfigWebhook, RemoteError
-
-log = logging.getLogger(__name__)
+from cluster.apiserver.audit.sender import Sender
 
 BUFFERED, BATCH, MAX_WAIT_S = 10_000, 400, 30.0
 QPS, BURST = 10.0, 15
-ATTEMPTS, INITIAL_BACKOFF_S, FACTOR = 5, 10.0, 1.5
 """Upstream's --audit-webhook-batch-* defaults."""
 
 
 class AuditWebhook:
-    """Config: kubeconfig (a file), mode ("batch", the only one), buffer_size, batch_max_size,
-    batch_max_wait_s, throttle_qps, throttle_burst, initial_backoff_s.
+    """Config: kubeconfig (a file), buffer_size, batch_max_size, batch_max_wait_s, throttle_qps,
+    throttle_burst, initial_backoff_s.
 
-    What comes when too much waits, and what is refused ATTEMPTS times, is dropped and counted.
+    What comes when too much waits, and what is refused to the end, is dropped and counted.
     """
 
     def __init__(self, seams: Seams, config: Mapping[str, Any]) -> None:
-        """Raises ValueError for another mode, OSError without the file."""
-        if config.get("mode", "batch") != "batch":
-            raise ValueError(f"audit webhook: mode must be batch, not {config['mode']!r}")
+        """Raises OSError without the file."""
         self._seams = seams
-        self._webhook = KubeconfigWebhook(seams, config["kubeconfig"])
+        self._sender = Sender(seams, config)
         self._buffered = int(config.get("buffer_size") or BUFFERED)
         self._size = int(config.get("batch_max_size") or BATCH)
         self._wait_s = float(config.get("batch_max_wait_s") or MAX_WAIT_S)
         self._qps = float(config.get("throttle_qps") or QPS)
         self._burst = float(config.get("throttle_burst") or BURST)
-        self._backoff_s = float(config.get("initial_backoff_s") or INITIAL_BACKOFF_S)
         self._waiting: deque[dict[str, Any]] = deque()
         self._full = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.dropped = 0
+        self._overflowed = 0
+
+    @property
+    def dropped(self) -> int:
+        return self._overflowed + self._sender.dropped
 
     def start(self) -> None:
         self._allowed, self._filled_s = self._burst, self._seams.clock.now()
@@ -54,14 +50,14 @@ class AuditWebhook:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         while self._waiting:
-            if not await self._send(self._taken(), attempts=1):
-                self.dropped += len(self._waiting)
+            if not await self._sender.send(self._taken(), attempts=1):
+                self._overflowed += len(self._waiting)
                 return
 
     def put(self, event: dict[str, Any]) -> None:
         """Never waits."""
         if len(self._waiting) >= self._buffered:
-            self.dropped += 1
+            self._overflowed += 1
             return
         self._waiting.append(event)
         if len(self._waiting) >= self._size:
@@ -77,7 +73,7 @@ class AuditWebhook:
             if self._waiting:
                 batch = self._taken()
                 try:
-                    await self._send(batch, ATTEMPTS)
+                    await self._sender.send(batch)
                 except asyncio.CancelledError:  # it goes out with what is left
                     self._waiting.extendleft(reversed(batch))
                     raise
@@ -100,23 +96,3 @@ class AuditWebhook:
         self._allowed -= 1
         if self._allowed < 0:
             await self._seams.clock.sleep(-self._allowed / self._qps)
-
-    async def _send(self, events: list[dict[str, Any]], attempts: int) -> bool:
-        body = {
-            "kind": "EventList",
-            "apiVersion": policy.API_VERSION,
-            "metadata": {},
-            "items": events,
-        }
-        delay_s = self._backoff_s
-        for attempt in range(attempts):
-            try:
-                await self._webhook.tell(body)
-                return True
-            except RemoteError as error:
-                log.warning("the audit webhook does not take %d events: %s", len(events), error)
-            if attempt < attempts - 1:
-                await self._seams.clock.sleep(delay_s)
-                delay_s *= FACTOR
-        self.dropped += len(events)
-        return False

@@ -6,7 +6,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 from api_fixture import Authority, RunningApi
 
 from actors.seams import system_seams
+from cluster.apiserver.audit.backends import Backends
 from cluster.apiserver.audit.webhook import AuditWebhook
 
 
@@ -88,21 +89,30 @@ def until(found: Any) -> None:
         time.sleep(0.02)
 
 
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+def audited(
+    collector: Collector, folder: Path, omitted: Sequence[str] = (), **webhook: Any
+) -> RunningApi:
+    """An API server that tells the collector of requests for configmaps."""
+    rule = {
+        "level": "Metadata",
+        "omitStages": list(omitted),
+        "resources": [{"group": "", "resources": ["configmaps"]}],
+    }
+    policy = folder / "policy.yaml"
+    document = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule]}
+    policy.write_text(yaml.safe_dump(document))
+    webhook |= {"kubeconfig": collector.kubeconfig, "initial_backoff_s": 0.01}
+    return RunningApi(folder, audit={"policy": str(policy), "webhook": webhook})
+
+
 def test_events_are_sent_in_batches_and_again_if_they_are_refused(
     collector: Collector, tmp_path: Path
 ) -> None:
-    rules = [{"level": "Metadata", "omitStages": ["RequestReceived"]}]
-    policy = tmp_path / "policy.yaml"
-    document = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
-    policy.write_text(yaml.safe_dump(document))
-    webhook = {
-        "kubeconfig": collector.kubeconfig,
-        "batch_max_size": 5,
-        "batch_max_wait_s": 0.1,
-        "initial_backoff_s": 0.05,
-    }
     collector.refused = 2
-    api = RunningApi(tmp_path, audit={"policy": str(policy), "webhook": webhook})
+    api = audited(collector, tmp_path, ["RequestReceived"], batch_max_size=5, batch_max_wait_s=0.1)
     try:
         for number in range(12):
             api.raw("GET", f"/api/v1/namespaces/default/configmaps/c{number}")
@@ -122,5 +132,39 @@ def test_what_comes_when_too_much_waits_is_dropped_and_counted(collector: Collec
     for number in range(5):
         webhook.put({"number": number})
     assert webhook.dropped == 2
-    with pytest.raises(ValueError, match="mode must be batch"):
-        AuditWebhook(system_seams(), {"kubeconfig": collector.kubeconfig, "mode": "blocking"})
+
+
+def test_a_mode_that_there_is_not_is_refused(collector: Collector) -> None:
+    with pytest.raises(ValueError, match="mode must be batch, blocking or blocking-strict"):
+        Backends(system_seams(), {"webhook": {"kubeconfig": collector.kubeconfig, "mode": "soon"}})
+
+
+@pytest.mark.parametrize("mode", ["blocking", "blocking-strict"])
+def test_a_request_is_answered_when_its_events_have_been_taken(
+    collector: Collector, tmp_path: Path, mode: str
+) -> None:
+    api = audited(collector, tmp_path, mode=mode)
+    try:
+        collector.refused = 1
+        for number in range(3):
+            assert api.raw("GET", f"{MAPS}/c{number}")[0] == 404
+            mine = [e for e in collector.events if e["requestURI"] == f"{MAPS}/c{number}"]
+            assert [e["stage"] for e in mine] == ["RequestReceived", "ResponseComplete"]
+    finally:
+        api.close()
+    assert all(len(each["items"]) == 1 for each in collector.lists)
+
+
+@pytest.mark.parametrize(("mode", "answer"), [("blocking", 404), ("blocking-strict", 500)])
+def test_only_the_strict_mode_refuses_what_it_cannot_note(
+    collector: Collector, tmp_path: Path, mode: str, answer: int
+) -> None:
+    api = audited(collector, tmp_path, mode=mode)
+    try:
+        collector.refused = 10**6
+        assert api.raw("GET", f"{MAPS}/unnoted")[0] == answer
+        collector.refused = 0
+        assert api.raw("GET", f"{MAPS}/noted")[0] == 404
+    finally:
+        collector.refused = 0
+        api.close()
