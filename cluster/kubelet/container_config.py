@@ -21,7 +21,9 @@ def log_folder(data_dir: str, pod: Object) -> str:
     return os.path.join(data_dir, "logs", "pods", name)
 
 
-def sandbox(pod: Object, data_dir: str, runtime_handler: str = "") -> PodSandbox:
+def sandbox(
+    pod: Object, data_dir: str, runtime_handler: str = "", cgroup_parent: str = ""
+) -> PodSandbox:
     """What its containers share."""
     metadata, spec = pod["metadata"], pod["spec"]
     every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
@@ -41,6 +43,7 @@ def sandbox(pod: Object, data_dir: str, runtime_handler: str = "") -> PodSandbox
         share_processes=bool(spec.get("shareProcessNamespace")),
         privileged=any((c.get("securityContext") or {}).get("privileged") for c in every),
         sysctls={each["name"]: each["value"] for each in sysctls},
+        cgroup_parent=cgroup_parent,
     )
 
 

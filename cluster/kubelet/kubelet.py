@@ -17,6 +17,9 @@ from cluster.kubelet import admission, machine, node_object, pod_status, pod_wor
 from cluster.kubelet.authorization import DelegatedAuthorization
 from cluster.kubelet.backoff import Limits
 from cluster.kubelet.certificate_files import CertificateFile, Pair
+from cluster.kubelet.cgroups import detection, resources
+from cluster.kubelet.cgroups.pods import PodGroups
+from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import Node, PodRunner
@@ -38,6 +41,8 @@ Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 10250
+PIDS_MAX = 4096
+"""Processes of one pod: enough for servers with many threads, and no fork bomb gets far."""
 _SHORT_WAIT_S = 5.0
 
 
@@ -63,7 +68,8 @@ class Kubelet:
         self._name: str = config["node_name"]
         data_dir = os.path.abspath(config["data_dir"])
         os.makedirs(data_dir, mode=0o755, exist_ok=True)
-        self._runtime = _runtime(config, data_dir)
+        groups = detection.open_tree(data_dir) if config.get("cgroups", True) else None
+        self._runtime = _runtime(config, data_dir, groups)
         await self._runtime.start(self._wake)
         pki = os.path.join(data_dir, "pki")
         own = _certificate(pki, "kubelet-client", config["client"])
@@ -71,7 +77,7 @@ class Kubelet:
         identity = _with_current(config["client"], own)
         client = Client(ClientConfig.from_dict(identity), seams, f"kubelet/{self._name}")
         self._parts.append(client.close)
-        self._node = self._make_node(seams, config, client, data_dir)
+        self._node = self._make_node(seams, config, client, data_dir, groups)
         may = DelegatedAuthorization(client, seams, self._name).may
         interactive = self._runtime if isinstance(self._runtime, Interactive) else None
         self._server = KubeletServer(seams, self, may, interactive)
@@ -117,7 +123,9 @@ class Kubelet:
 
         self._parts.append(stop)
 
-    def _make_node(self, seams: Seams, config: Config, client: Client, data_dir: str) -> Node:
+    def _make_node(
+        self, seams: Seams, config: Config, client: Client, data_dir: str, groups: Tree | None
+    ) -> Node:
         capacity = machine.capacity(config.get("capacity") or {}, data_dir)
         self._labels = node_object.labels(self._name, config.get("labels") or {})
         sandboxes = Sandboxes(
@@ -151,6 +159,7 @@ class Kubelet:
             limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
             allocatable=capacity,
             services=self._services.list,
+            groups=_pod_groups(groups, capacity, int(config.get("pod_pids_max", PIDS_MAX))),
         )
 
     def _start_agent(self, seams: Seams, config: Config, client: Client) -> NodeAgent:
@@ -192,6 +201,8 @@ class Kubelet:
         known = {pod["metadata"]["uid"] for pod in self._pods.list()}
         on_disk = records.pod_uids(self._node.data_dir)
         here = {*self._runtime.pod_uids(), *self._node.sandboxes.uids(), *on_disk}
+        if self._node.groups is not None:
+            here |= set(self._node.groups.uids())
         for uid in here - known:
             self._end_orphan(uid)
 
@@ -219,6 +230,16 @@ class Kubelet:
             runner.update(pod)
         elif self._admit(pod):
             self._runners[uid] = PodRunner(self._node, pod, self._released)
+            self._balance_groups()
+
+    def _balance_groups(self) -> None:
+        if self._node.groups is None:
+            return
+        pods = [r.pod for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
+        try:
+            self._node.groups.balance(pods)
+        except OSError as error:
+            log.warning("the shares of the pods' classes: %s", error)
 
     def _admit(self, pod: Object) -> bool:
         """Whether the pod may run here; if not, that has been reported."""
@@ -255,6 +276,7 @@ class Kubelet:
     def _released(self, uid: str) -> None:
         self._runners.pop(uid, None)
         self._rejected.pop(uid, None)
+        self._balance_groups()
         used = {r.pod["metadata"].get("namespace", "default") for r in self._runners.values()}
         task = asyncio.create_task(self._node.references.keep_only(used), name="references")
         self._cleanup.add(task)
@@ -314,8 +336,20 @@ def _with_current(files: Mapping[str, Any], kept: CertificateFile | None) -> dic
     return {**files, "cert": current.cert, "key": current.key}
 
 
-def _runtime(config: Mapping[str, Any], data_dir: str) -> Runtime:
+def _pod_groups(
+    tree: Tree | None, allocatable: Mapping[str, str], pids_max: int
+) -> PodGroups | None:
+    if tree is None:
+        return None
+    try:
+        return PodGroups(tree, resources.amounts(allocatable), pids_max)
+    except OSError as error:
+        log.warning("pods run without limits, there are no control groups: %s", error)
+        return None
+
+
+def _runtime(config: Mapping[str, Any], data_dir: str, groups: Tree | None) -> Runtime:
     kind = config.get("runtime", "process")
     if kind != "process":
         raise ValueError(f"unknown runtime {kind!r}: this version has only 'process'")
-    return ProcessRuntime(data_dir)
+    return ProcessRuntime(data_dir, groups=groups)

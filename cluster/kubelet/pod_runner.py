@@ -20,6 +20,7 @@ from cluster.kubelet import (
     pod_worker,
 )
 from cluster.kubelet.backoff import Backoff, Limits
+from cluster.kubelet.cgroups.pods import PodGroups
 from cluster.kubelet.container_killer import ContainerKiller
 from cluster.kubelet.environment import ConfigError
 from cluster.kubelet.handlers import HandlerFailed, Handlers
@@ -75,6 +76,7 @@ class Node:
     limits: Limits
     allocatable: Mapping[str, str]
     services: Callable[[], Iterable[Object]]
+    groups: PodGroups | None = None
 
 
 class PodRunner:
@@ -267,7 +269,7 @@ class PodRunner:
     ) -> str:
         """The id of what runs now."""
         node, name = self._node, action.name
-        shared = container_config.sandbox(pod, node.data_dir)
+        shared = container_config.sandbox(pod, node.data_dir, cgroup_parent=self._group(pod))
         ip = node.sandboxes.set_up(pod, await node.runtime.run_pod(shared))
         pod["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
         pod["status"] |= {"hostIP": node.ip, "hostIPs": [{"ip": node.ip}]}
@@ -303,6 +305,14 @@ class PodRunner:
             self._warned = True
             self._event("Warning", "NoIsolation", node.runtime.warning)
         return started.container_id
+
+    def _group(self, pod: Object) -> str:
+        """The pod's control group, made if need be; "" where the machine has none for us."""
+        groups = self._node.groups
+        try:
+            return groups.set_up(pod) if groups is not None else ""
+        except OSError as error:
+            raise RuntimeFailure("CreateContainerError", f"control group: {error}") from error
 
     def _target_id(self, container: Object) -> str:
         """Of the container whose processes an ephemeral one is to see; "" for none."""
@@ -455,6 +465,8 @@ class PodRunner:
     async def _reclaim(self) -> None:
         self._reclaimed = True
         await self._node.runtime.remove_pod(self.uid)
+        if self._node.groups is not None:
+            await asyncio.to_thread(self._node.groups.remove, self.uid)
         data_dir = self._node.data_dir
         logs_of_pod = container_config.log_folder(data_dir, self.pod)
         for path in (os.path.join(data_dir, "pods", self.uid), logs_of_pod):

@@ -15,20 +15,21 @@ _CRITICAL_PRIORITY = 2_000_000_000
 
 
 def of_container(pod: Object, container: Object, allocatable: Mapping[str, str]) -> Resources:
-    """`allocatable` is the node's; only its memory is looked at."""
+    """`allocatable` is the node's; only its memory is looked at.
+
+    Where a container has no limit of its own, the one of the pod as a whole holds for it.
+    """
     given = container.get("resources") or {}
+    whole = (pod["spec"].get("resources") or {}).get("limits") or {}
     limits, requests = given.get("limits") or {}, given.get("requests") or {}
+    requests = {"cpu": limits["cpu"]} | requests if "cpu" in limits else requests
+    limits = whole | limits
     return Resources(
-        cpu_request_milli=_milli(requests, limits),
+        cpu_request_milli=quantity.milli(requests["cpu"]) if "cpu" in requests else 0,
         cpu_limit_milli=quantity.milli(limits["cpu"]) if "cpu" in limits else 0,
         memory_limit_bytes=quantity.value(limits["memory"]) if "memory" in limits else 0,
         oom_score_adj=_oom_score_adj(pod, container, allocatable),
     )
-
-
-def _milli(requests: Mapping[str, str], limits: Mapping[str, str]) -> int:
-    asked = requests.get("cpu", limits.get("cpu"))
-    return quantity.milli(asked) if asked is not None else 0
 
 
 def _oom_score_adj(pod: Object, container: Object, allocatable: Mapping[str, str]) -> int:

@@ -7,10 +7,17 @@ from cluster.machinery.meta import Object
 
 
 def class_of(spec: Object) -> str:
-    """Guaranteed, Burstable or BestEffort, from cpu and memory of all containers."""
+    """Guaranteed, Burstable or BestEffort, from cpu and memory of the pod as a whole (KEP-2837),
+    or of all containers."""
+    if any(_amounts(spec, part) for part in ("requests", "limits")):
+        return _class_of([_amounts(spec, "requests")], [_amounts(spec, "limits")])
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     requests = [_amounts(c, "requests") for c in containers]
     limits = [_amounts(c, "limits") for c in containers]
+    return _class_of(requests, limits)
+
+
+def _class_of(requests: list[dict[str, int]], limits: list[dict[str, int]]) -> str:
     if not any(requests) and not any(limits):
         return "BestEffort"
     full = all(

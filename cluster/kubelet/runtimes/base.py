@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cluster.kubelet.runtimes.images import ImageService
 
@@ -51,6 +51,8 @@ class PodSandbox:
     privileged: bool = False
     """Whether any container of the pod is."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    cgroup_parent: str = ""
+    """The pod's control group, as a path in the node's tree; "" where there is none."""
 
 
 @dataclass(frozen=True)
@@ -233,4 +235,13 @@ class Runtime(Protocol):
 
     async def usage(self) -> Mapping[str, Usage]:
         """By id, of the containers that run."""
+        ...
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A runtime that can change the limits of a container that runs."""
+
+    async def resize(self, container_id: str, wanted: Resources) -> None:
+        """Raises OSError if the kernel refuses (memory that is in use, for instance)."""
         ...

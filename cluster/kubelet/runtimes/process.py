@@ -2,8 +2,8 @@
 
 With root a container has its own pid, mount and host-name namespaces and an overlay over the
 host's root file system. Elsewhere ("plain") it has its own session, folder and environment, and
-finds its volumes under `$RAYKUBE_MOUNTS`. Resource limits are not enforced yet: that needs
-cgroups.
+finds its volumes under `$RAYKUBE_MOUNTS`. Where the machine has control groups for us, a container
+is in one of its own and has its limits.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cluster.kubelet.cgroups.resources import container_limits
+from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.runtimes import commands, process_usage, records
 from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
     ExecResult,
     PodSandbox,
+    Resources,
     RuntimeFailure,
     Usage,
 )
@@ -61,8 +64,15 @@ class ProcessRuntime:
     images: ImageService | None = None
 
     def __init__(
-        self, data_dir: str, *, log_size_bytes_max: int = 10 << 20, log_files_max: int = 5
+        self,
+        data_dir: str,
+        *,
+        log_size_bytes_max: int = 10 << 20,
+        log_files_max: int = 5,
+        groups: Tree | None = None,
     ) -> None:
+        self._groups = groups
+        self._group_of: dict[str, str] = {}
         self.data_dir = os.path.abspath(data_dir)
         self.isolation = "plain"
         self._log_limits = (log_size_bytes_max, log_files_max)
@@ -142,9 +152,27 @@ class ProcessRuntime:
         os.makedirs(os.path.dirname(spec.log_path), mode=0o755, exist_ok=True)
         if self.isolation == "plain":
             os.makedirs(os.path.join(folder, "cwd"), mode=0o755)
-        write_json(os.path.join(folder, "spec.json"), self._record(spec, self.isolation, folder))
+        record = self._record(spec, self.isolation, folder) | self._make_group(spec)
+        write_json(os.path.join(folder, "spec.json"), record)
         error = await self._launch(folder)
         return await self._started(folder, error)
+
+    def _make_group(self, spec: ContainerSpec) -> dict[str, Any]:
+        """Its control group, as the part of the record that the helpers want."""
+        parent = spec.sandbox.cgroup_parent if spec.sandbox else ""
+        if self._groups is None or not parent:
+            return {}
+        path = f"{parent}/{spec.container_id}"
+        try:
+            self._groups.create(path, container_limits(spec.resources))
+        except OSError as error:
+            raise RuntimeFailure("CreateContainerError", f"control group: {error}") from None
+        members, kills = self._groups.members_files(path), self._groups.kills_file(path)
+        return {"cgroup": {"path": path, "members": members, "kills": kills}}
+
+    async def resize(self, container_id: str, wanted: Resources) -> None:
+        if self._groups is not None and (path := self._group_of.get(container_id)):
+            self._groups.limit(path, container_limits(wanted))
 
     async def _started(self, folder: str, error: str) -> Container:
         if error and (ended := records.read_json(folder, "exit.json")) is not None:
@@ -182,6 +210,7 @@ class ProcessRuntime:
             "tty": spec.tty,
             "join": self._folders.get(spec.target_id, ""),
             "read_only_root": spec.read_only_root,
+            "oom_score_adj": spec.resources.oom_score_adj,
             "no_new_privileges": spec.no_new_privileges,
             "log": spec.log_path,
             "log_size_bytes_max": self._log_limits[0],
@@ -218,6 +247,8 @@ class ProcessRuntime:
             self._by_pod[container.pod_uid].append(container_id)
         self._known[container_id] = container
         self._folders[container_id] = folder
+        if path := records.group_of(folder):
+            self._group_of[container_id] = path
         self._ended[container_id] = asyncio.Event()
         if container.running:
             self._watch(container_id, folder)
@@ -326,7 +357,14 @@ class ProcessRuntime:
         container = self._known.pop(container_id)
         self._by_pod[container.pod_uid].remove(container_id)
         self._ended.pop(container_id)
+        self._remove_group(self._group_of.pop(container_id, ""))
         await asyncio.to_thread(records.remove_tree, self._folders.pop(container_id))
+
+    def _remove_group(self, path: str) -> None:
+        """A process that entered it and is still there keeps it: it goes with the pod's."""
+        if self._groups is not None and path:
+            with contextlib.suppress(OSError):
+                self._groups.remove(path)
 
     async def remove_pod(self, pod_uid: str) -> None:
         for container_id in list(self._by_pod.get(pod_uid, ())):
@@ -335,8 +373,9 @@ class ProcessRuntime:
 
     async def usage(self) -> dict[str, Usage]:
         running = [id_ for id_, container in self._known.items() if container.running]
-        folders = {id_: self._folders[id_] for id_ in running}
-        return await asyncio.to_thread(process_usage.of_folders, folders)
+        found = process_usage.of_groups(self._groups, self._group_of, running)
+        folders = {id_: self._folders[id_] for id_ in running if id_ not in found}
+        return found | await asyncio.to_thread(process_usage.of_folders, folders)
 
 
 async def _session(control: int) -> asyncio.subprocess.Process:

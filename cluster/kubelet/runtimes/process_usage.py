@@ -1,4 +1,4 @@
-"""What trees of processes use, from /proc: the shim's tree is the container.
+"""What containers use: their control groups know; elsewhere /proc, the shim's tree being it.
 
 The shim itself is left out, but what ended children of it have used is counted: it reaps them.
 A process that entered from outside (exec) is a child of somebody else and is not counted.
@@ -7,9 +7,10 @@ A process that entered from outside (exec) is a child of somebody else and is no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import Usage
 
@@ -29,6 +30,26 @@ class _Process:
     major_page_faults: int
     resident_pages: int
     shared_pages: int
+
+
+def of_groups(
+    tree: Tree | None, paths: Mapping[str, str], container_ids: Iterable[str]
+) -> dict[str, Usage]:
+    """Of the containers that have a control group: exact, with what has entered them."""
+    found = {}
+    for container_id in container_ids:
+        path = paths.get(container_id, "")
+        usage = tree.usage(path) if tree is not None and path else None
+        if usage is not None:
+            found[container_id] = Usage(
+                cpu_ns=usage.cpu_ns,
+                working_set_bytes=usage.working_set_bytes,
+                rss_bytes=usage.rss_bytes,
+                page_faults=usage.page_faults,
+                major_page_faults=usage.major_page_faults,
+                processes=usage.processes,
+            )
+    return found
 
 
 def of_folders(folders: Mapping[str, str]) -> dict[str, Usage]:

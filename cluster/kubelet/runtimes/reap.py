@@ -11,6 +11,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+from cluster.kubelet.cgroups import detection
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.helpers import linux
 from cluster.kubelet.runtimes.host_mounts import mounts
@@ -32,8 +33,15 @@ def reap(data_dir: str) -> Reaped:
     data_dir = os.path.abspath(data_dir)
     processes = power_off(data_dir)
     unmounted = _unmount_all(data_dir)
+    _remove_groups(data_dir)
     records.remove_tree(os.path.join(data_dir, "pods"))
     return Reaped(processes, unmounted)
+
+
+def _remove_groups(data_dir: str) -> None:
+    if (tree := detection.recorded(data_dir)) is not None:
+        tree.remove("")
+        os.unlink(os.path.join(data_dir, detection.RECORD))
 
 
 def power_off(data_dir: str) -> int:
@@ -48,7 +56,9 @@ def power_off(data_dir: str) -> int:
     strays = _marked_processes(data_dir)
     _kill(strays)
     _wait_gone(killed + strays)
-    return len(killed) + len(strays)
+    groups = detection.recorded(data_dir)
+    last = groups.kill("") if groups is not None else 0
+    return len(killed) + len(strays) + last
 
 
 def _family(pid: int) -> list[records.Process]:

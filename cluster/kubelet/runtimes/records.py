@@ -75,6 +75,12 @@ def process_of(folder: str) -> Process | None:
     return Process(record["pid"], record["start_ticks"]) if record else None
 
 
+def group_of(folder: str) -> str:
+    """The path of the container's control group in the node's tree, or ""."""
+    record = read_json(folder, "spec.json") or {}
+    return str((record.get("cgroup") or {}).get("path", ""))
+
+
 def load(folder: str) -> Container | None:
     """The container in a folder; None if it was never started."""
     spec, process = read_json(folder, "spec.json"), read_json(folder, "process.json")

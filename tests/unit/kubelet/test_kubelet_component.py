@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from actors.seams import system_seams
+from cluster.kubelet.cgroups import detection, resources
 from cluster.kubelet.kubelet import Kubelet
 from cluster.kubelet.runtimes.reap import reap
 
@@ -326,3 +327,43 @@ def test_pre_stop_runs_before_the_end_and_the_grace_period_is_kept(rig: Rig) -> 
         assert stamp.exists()
 
     run(rig, test)
+
+
+def groups_of(rig: Rig) -> Any:
+    tree = detection.recorded(str(rig.data_dir))
+    if tree is None:
+        pytest.skip("this machine has no control groups for us")
+    return tree
+
+
+def test_a_container_beyond_its_memory_limit_is_reported_as_oom_killed(rig: Rig) -> None:
+    async def test() -> None:
+        groups_of(rig)
+        limits = {"resources": {"limits": {"memory": "32Mi"}}}
+        program = ("python3", "-c", "bytearray(300 << 20)")
+        rig.create("hungry", *program, container=limits, restartPolicy="Never")
+        status = (await rig.until_phase("hungry", "Failed"))["status"]
+        ended = status["containerStatuses"][0]["state"]["terminated"]
+        assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+    run(rig, test)
+
+
+def test_a_fork_bomb_stays_within_its_pod_and_the_node_goes_on(rig: Rig) -> None:
+    bomb = "while :; do sleep 1000 & done 2>/dev/null; echo survived; sleep 1000"
+
+    async def test() -> None:
+        tree = groups_of(rig)
+        rig.create("bomb", "bash", "-c", bomb)
+        pod = await rig.until_phase("bomb", "Running")
+        path = resources.pod_path(pod)
+        while len(tree.processes(path)) < 30:
+            await asyncio.sleep(0.05)
+        rig.create("peer", "true", restartPolicy="Never")
+        await rig.until_phase("peer", "Succeeded")
+        assert len(tree.processes(path)) <= 32
+        rig.delete("bomb", 0)
+        await rig.until(lambda: rig.pod("bomb") is None)
+        assert not tree.exists(path)
+
+    run(rig, test, pod_pids_max=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import Any
@@ -14,8 +15,21 @@ def close_inherited_files() -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
+def open_groups(spec: dict[str, Any]) -> list[int]:
+    """The container's control groups, to be joined by name of these files later: once a process
+    has its own view of the file system it does not see them any more."""
+    return [os.open(path, os.O_WRONLY) for path in (spec.get("cgroup") or {}).get("members", ())]
+
+
+def join_groups(groups: list[int]) -> None:
+    """As late as can be, so that what made the container does not count as its memory."""
+    for descriptor in groups:
+        os.write(descriptor, b"0")
+
+
 def program(command: list[str], spec: dict[str, Any], folder: str) -> None:
     """Drop to the container's user and folder, then exec. Only returns by raising OSError."""
+    _prefer_to_be_killed(spec)
     _change_user(spec)
     _change_folder(spec, folder)
     if spec["no_new_privileges"]:
@@ -28,6 +42,12 @@ def program(command: list[str], spec: dict[str, Any], folder: str) -> None:
         where = "" if "/" in command[0] else " in $PATH"
         message = f'exec: "{command[0]}": executable file not found{where}'
         raise FileNotFoundError(message) from None
+
+
+def _prefer_to_be_killed(spec: dict[str, Any]) -> None:
+    """For when the whole machine runs out of memory."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(spec.get("oom_score_adj", 0)))  # less than before is only for root
 
 
 def _change_user(spec: dict[str, Any]) -> None:

@@ -20,28 +20,30 @@ CANNOT_START = 126
 def main(folder: str, command: list[str]) -> None:
     become.close_inherited_files()
     try:
-        spec = enter(folder)
+        spec, groups = enter(folder)
     except OSError as error:
         sys.stderr.write(f"cannot enter the container: {error}\n")
         sys.exit(CANNOT_START)
     pid = os.fork()
     if pid == 0:
-        _command_process(folder, command, spec)
+        _command_process(folder, command, spec, groups)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def enter(folder: str) -> dict[str, Any]:
-    """Into the namespaces of the container in `folder`; its spec. Raises OSError."""
+def enter(folder: str) -> tuple[dict[str, Any], list[int]]:
+    """Into the namespaces of the container in `folder`; its spec, and its control groups for
+    `become.join_groups`. Raises OSError."""
     with open(os.path.join(folder, "spec.json")) as file:
         spec: dict[str, Any] = json.load(file)
     with open(os.path.join(folder, "process.json")) as file:
         process = json.load(file)
     if linux.start_ticks(process["pid"]) != process["start_ticks"]:
         raise ProcessLookupError("the container is not running")
+    groups = become.open_groups(spec)
     if spec["isolation"] != "plain":
         _enter_namespaces(process["pid"])
-    return spec
+    return spec, groups
 
 
 def _enter_namespaces(shim: int) -> None:
@@ -53,8 +55,11 @@ def _enter_namespaces(shim: int) -> None:
         linux.setns(f"/proc/{inside[0]}/ns/{name}")
 
 
-def _command_process(folder: str, command: list[str], spec: dict[str, Any]) -> None:
+def _command_process(
+    folder: str, command: list[str], spec: dict[str, Any], groups: list[int]
+) -> None:
     try:
+        become.join_groups(groups)
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         become.program(command, spec, folder)

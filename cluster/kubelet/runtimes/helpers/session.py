@@ -36,8 +36,8 @@ def main() -> None:
         return
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # the host's: ours goes with the mounts
     try:
-        spec = enter.enter(order["folder"])
-        session = _Session(order["folder"], spec, order["wanted"], order["command"])
+        spec, groups = enter.enter(order["folder"])
+        session = _Session(order["folder"], spec, groups, order["wanted"], order["command"])
         ends = session.start()
     except OSError as error:
         control.send(json.dumps({"error": str(error)}).encode())
@@ -69,9 +69,15 @@ def _receive(control: socket.socket, size: int) -> bytes | None:
 
 class _Session:
     def __init__(
-        self, folder: str, spec: dict[str, Any], wanted: dict[str, bool], command: list[str]
+        self,
+        folder: str,
+        spec: dict[str, Any],
+        groups: list[int],
+        wanted: dict[str, bool],
+        command: list[str],
     ) -> None:
         self._folder, self._spec, self._wanted, self._command = folder, spec, wanted, command
+        self._groups = groups
         self._pid = 0
 
     def start(self) -> list[int]:
@@ -118,6 +124,7 @@ class _Session:
             else:
                 for number, descriptor in enumerate(streams):
                     os.dup2(descriptor, number)
+            become.join_groups(self._groups)
             become.program(self._command, self._spec, self._folder)
         except BaseException as failure:
             os.write(report, str(failure).encode()[:4096])

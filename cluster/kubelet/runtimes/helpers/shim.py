@@ -192,11 +192,13 @@ class _Shim:
         try:
             os.setsid()
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            groups = become.open_groups(self._spec)
             if self._namespaced:
                 filesystem.enter_own_root(self._folder, self._spec)
             else:
                 filesystem.link_mounts(self._folder, self._spec)
             streams.give(self._spec, shim)
+            become.join_groups(groups)
             become.program(self._spec["command"], self._spec, self._folder)
         except BaseException as failure:
             os.write(report, str(failure).encode())
@@ -310,13 +312,25 @@ class _Shim:
     def _record_exit(self) -> None:
         assert self._status is not None
         code = os.waitstatus_to_exitcode(self._status)
-        record = {
+        record: dict[str, Any] = {
             "exit_code": code if code >= 0 else 128 - code,
             "signal": -code if code < 0 else 0,
             "finished_at": time.time(),
             "lost_log_bytes": self._log.lost_bytes,
         }
+        if code != 0 and self._memory_ran_out():
+            record["reason"] = "OOMKilled"
         write_json(os.path.join(self._folder, "exit.json"), record)
+
+    def _memory_ran_out(self) -> bool:
+        """Whether the kernel killed anything of this container for its memory limit."""
+        path = (self._spec.get("cgroup") or {}).get("kills")
+        try:
+            with open(path or os.devnull) as file:
+                pairs = (line.split() for line in file)
+                return any(name == "oom_kill" and int(count) > 0 for name, count in pairs)
+        except OSError:  # somebody removed the group
+            return False
 
 
 if __name__ == "__main__":
