@@ -1,11 +1,11 @@
-"""Runs the actions that probes and hooks share: exec, httpGet, tcpSocket, sleep."""
+"""Runs the actions that probes and hooks share: exec, httpGet, tcpSocket, grpc, sleep."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from actors.seams import Seams
-from cluster.kubelet import http_probe
+from cluster.kubelet import grpc_probe, http_probe
 from cluster.kubelet.runtimes.base import Runtime
 
 Object = dict[str, Any]
@@ -40,10 +40,19 @@ class Handlers:
             action = handler["tcpSocket"]
             port = port_number(action["port"], container)
             await http_probe.tcp_connect(self._seams.network, action.get("host") or pod_ip, port)
+        elif handler.get("grpc"):
+            await self._grpc(handler["grpc"], pod_ip, timeout_s)
         elif handler.get("sleep"):
             await self._seams.clock.sleep(float(handler["sleep"]["seconds"]))
         else:
             raise HandlerFailed(f"unsupported handler: {', '.join(sorted(handler))}")
+
+    async def _grpc(self, action: Object, pod_ip: str, timeout_s: float) -> None:
+        service = action.get("service") or ""
+        try:
+            await grpc_probe.check(pod_ip, int(action["port"]), service, timeout_s)
+        except grpc_probe.NotServing as failure:
+            raise HandlerFailed(str(failure)) from None
 
     async def _exec(self, action: Object, container_id: str, timeout_s: float) -> None:
         result = await self._runtime.exec(

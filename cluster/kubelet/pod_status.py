@@ -19,7 +19,7 @@ from cluster.kubelet.pod_worker import (
     is_past_deadline,
     is_sidecar,
     is_terminal,
-    restart_policy,
+    should_restart,
 )
 from cluster.kubelet.runtimes.base import Container
 from cluster.machinery import meta
@@ -85,12 +85,11 @@ def phase(pod: Object, observed: Observed) -> str:
 
 def _phase_of_ended(pod: Object, ended: Sequence[Container]) -> str:
     deleting = pod["metadata"].get("deletionTimestamp") is not None
-    policy = restart_policy(pod)
-    if policy == "Always" and not deleting:
+    by_name = {container["name"]: container for container in app_containers(pod)}
+    again = [each for each in ended if should_restart(pod, by_name[each.name], each)]
+    if again and not deleting:
         return "Running"
-    if all(container.exit_code == 0 for container in ended):
-        return "Succeeded"
-    return "Failed" if policy == "Never" or deleting else "Running"
+    return "Succeeded" if all(each.exit_code == 0 for each in ended) else "Failed"
 
 
 def _statuses(

@@ -127,11 +127,24 @@ def restart_policy(pod: Object) -> str:
 
 
 def should_restart(pod: Object, container: Object, ended: Container) -> bool:
-    """Whether the policy wants another attempt after this one ended."""
-    policy = "Always" if is_sidecar(container) else restart_policy(pod)
+    """Whether the policy wants another attempt after this one ended.
+
+    The container's own rules and policy come before the pod's (KEP-5307).
+    """
+    if any(_matches(rule, ended) for rule in container.get("restartPolicyRules") or ()):
+        return True
+    policy = container.get("restartPolicy") or restart_policy(pod)
     if policy == "Always":
-        return container in app_containers(pod) or is_sidecar(container) or ended.exit_code != 0
-    return policy == "OnFailure" and ended.exit_code != 0
+        goes_on = container in app_containers(pod) or is_sidecar(container)
+        return goes_on or ended.exit_code != 0
+    return bool(policy == "OnFailure" and ended.exit_code != 0)
+
+
+def _matches(rule: Object, ended: Container) -> bool:
+    """A rule that restarts a container by its exit code."""
+    codes = rule.get("exitCodes") or {}
+    listed = ended.exit_code in (codes.get("values") or ())
+    return rule.get("action") == "Restart" and listed == (codes.get("operator") == "In")
 
 
 def is_initialized(pod: Object, observed: Observed) -> bool:
@@ -154,8 +167,9 @@ def init_failed(pod: Object, observed: Observed) -> bool:
         return False
     for container in init_containers(pod):
         last = observed.latest(container["name"])
-        failed = last is not None and not last.running and last.exit_code != 0
-        if failed and not is_sidecar(container) and restart_policy(pod) == "Never":
+        if last is None or last.running or last.exit_code == 0 or is_sidecar(container):
+            continue
+        if not should_restart(pod, container, last):
             return True
     return False
 

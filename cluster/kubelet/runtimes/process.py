@@ -30,8 +30,11 @@ from cluster.kubelet.runtimes.base import (
     PodSandbox,
     Resources,
     RuntimeFailure,
+    SandboxFailure,
     Usage,
 )
+from cluster.kubelet.runtimes.helpers import capabilities
+from cluster.kubelet.runtimes.helpers.namespaces import IPC_SYSCTLS
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
 from cluster.kubelet.runtimes.images import ImageService
@@ -49,6 +52,8 @@ _SESSION = _BOOT.format("session", "")
 _LAUNCH_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 2.0
 _TIMED_OUT_CODE = -1
+HOLDER = ".pod"
+"""Named as no container can be: the first process of a pod that shares its process namespace."""
 PLAIN_WARNING = (
     "this node cannot give containers their own file system (no root, or no overlayfs): "
     "volumes are under $RAYKUBE_MOUNTS instead of at their mountPath, and the pod shares "
@@ -84,6 +89,7 @@ class ProcessRuntime:
         self._watched: dict[str, int] = {}
         self._on_change: Callable[[str], None] = lambda _uid: None
         self._helpers = SessionHelpers(_session)
+        self._holders: dict[str, str] = {}
 
     @property
     def warning(self) -> str:
@@ -98,6 +104,10 @@ class ProcessRuntime:
             container = records.load(folder)
             if container is not None:
                 self._adopt(container, folder)
+                if container.name == HOLDER and container.running:
+                    self._holders[container.pod_uid] = container.container_id
+        for uid in list(self._holders):
+            self._end_holder_if_alone(uid)
 
     async def _probe_isolation(self) -> str:
         """Run a real container rather than guess from versions and user ids."""
@@ -122,6 +132,10 @@ class ProcessRuntime:
         await self._helpers.close()
 
     def containers(self, pod_uid: str) -> list[Container]:
+        return [found for found in self._all(pod_uid) if found.name != HOLDER]
+
+    def _all(self, pod_uid: str) -> list[Container]:
+        """With what holds the pod's processes together."""
         return [self._known[container_id] for container_id in self._by_pod.get(pod_uid, ())]
 
     def annotate(self, container_id: str, message: str) -> None:
@@ -131,8 +145,48 @@ class ProcessRuntime:
         return [uid for uid, ids in self._by_pod.items() if ids]
 
     async def run_pod(self, sandbox: PodSandbox) -> str:
-        """Containers of a pod share nothing but its address, which is the kubelet's matter."""
+        """A process namespace, if the pod wants one: its first process outlives the containers'.
+
+        The address is the kubelet's matter. Other namespaces are those of whichever container runs.
+        """
+        shares = sandbox.share_processes and self.isolation == "root" and not sandbox.host_pid
+        if shares and sandbox.uid not in self._holders:
+            await self._hold(sandbox)
         return ""
+
+    async def _hold(self, sandbox: PodSandbox) -> None:
+        old = [each for each in self._all(sandbox.uid) if each.name == HOLDER]
+        for each in old:
+            if not each.running:
+                await self.remove(each.container_id)
+        attempt = 1 + max((each.attempt for each in old), default=-1)
+        folder = records.folder_of(self.data_dir, sandbox.uid, HOLDER, attempt)
+        spec = ContainerSpec(
+            pod_uid=sandbox.uid,
+            name=HOLDER,
+            attempt=attempt,
+            container_id=uuid.uuid4().hex,
+            command=["sleep", "infinity"],
+            env={},
+            log_path=os.path.join(folder, "log"),
+            sandbox=sandbox,
+            hostname=sandbox.hostname,
+        )
+        try:
+            await self.run(spec)
+        except RuntimeFailure as error:
+            raise SandboxFailure(f"the pod's process namespace: {error.message}") from error
+        self._holders[sandbox.uid] = spec.container_id
+
+    def _end_holder_if_alone(self, pod_uid: str) -> None:
+        others = [each for each in self._all(pod_uid) if each.name != HOLDER and each.running]
+        if not others and (holder := self._holders.pop(pod_uid, "")):
+            self._send(holder, KILL_NOW)
+
+    def _neighbour(self, pod_uid: str) -> str:
+        """The folder of a container of the pod that runs, or ""."""
+        running = [each for each in self._all(pod_uid) if each.running]
+        return self._folders[running[0].container_id] if running else ""
 
     async def run(self, spec: ContainerSpec) -> Container:
         if (spec.uid is not None or spec.gid is not None) and os.geteuid() != 0:
@@ -140,6 +194,7 @@ class ProcessRuntime:
                 "CreateContainerConfigError",
                 f"container {spec.name}: runAsUser and runAsGroup need a node run by root",
             )
+        _refuse_what_is_not_there(spec)
         if not spec.command:
             raise RuntimeFailure(
                 "CreateContainerError",
@@ -186,6 +241,7 @@ class ProcessRuntime:
         return container
 
     def _record(self, spec: ContainerSpec, isolation: str, folder: str = "") -> dict[str, Any]:
+        sandbox = spec.sandbox or PodSandbox(spec.pod_uid)
         base = {"PATH": os.environ.get("PATH", os.defpath), "HOSTNAME": spec.hostname}
         env = base | {"HOME": "/root"} | dict(spec.env)
         if isolation == "plain":
@@ -208,9 +264,15 @@ class ProcessRuntime:
             "stdin": spec.stdin,
             "stdin_once": spec.stdin_once,
             "tty": spec.tty,
-            "join": self._folders.get(spec.target_id, ""),
+            "join": self._folders.get(spec.target_id or self._holders.get(spec.pod_uid, ""), ""),
             "read_only_root": spec.read_only_root,
             "oom_score_adj": spec.resources.oom_score_adj,
+            "capabilities": sorted(_capabilities(spec)),
+            "seccomp": spec.seccomp.kind,
+            "host_pid": sandbox.host_pid,
+            "host_ipc": sandbox.host_ipc,
+            "ipc_of": self._neighbour(spec.pod_uid),
+            "sysctls": dict(sandbox.sysctls),
             "no_new_privileges": spec.no_new_privileges,
             "log": spec.log_path,
             "log_size_bytes_max": self._log_limits[0],
@@ -282,7 +344,9 @@ class ProcessRuntime:
         if container is not None:
             self._known[container_id] = container
         self._ended[container_id].set()
-        self._on_change(self._known[container_id].pod_uid)
+        pod_uid = self._known[container_id].pod_uid
+        self._end_holder_if_alone(pod_uid)
+        self._on_change(pod_uid)
 
     async def end(self, container_id: str, grace_s: float) -> None:
         if grace_s > 0:
@@ -368,6 +432,8 @@ class ProcessRuntime:
 
     async def remove_pod(self, pod_uid: str) -> None:
         for container_id in list(self._by_pod.get(pod_uid, ())):
+            if self._known[container_id].running:  # what held the pod together
+                await self.kill(container_id)
             await self.remove(container_id)
         self._by_pod.pop(pod_uid, None)
 
@@ -376,6 +442,22 @@ class ProcessRuntime:
         found = process_usage.of_groups(self._groups, self._group_of, running)
         folders = {id_: self._folders[id_] for id_ in running if id_ not in found}
         return found | await asyncio.to_thread(process_usage.of_folders, folders)
+
+
+def _capabilities(spec: ContainerSpec) -> frozenset[str]:
+    add, drop = spec.add_capabilities, spec.drop_capabilities
+    return capabilities.kept(add, drop, privileged=spec.privileged)
+
+
+def _refuse_what_is_not_there(spec: ContainerSpec) -> None:
+    """Rather than run without what somebody relies on. Raises RuntimeFailure."""
+    if spec.seccomp.kind == "Localhost":
+        text = "seccomp profiles of type Localhost need a runtime that reads them (cri, docker)"
+        raise RuntimeFailure("CreateContainerError", f"container {spec.name}: {text}")
+    for name in spec.sandbox.sysctls if spec.sandbox else ():
+        if not name.startswith(IPC_SYSCTLS):
+            text = f"sysctl {name} needs a network namespace, and pods here share the host's"
+            raise RuntimeFailure("CreateContainerError", text)
 
 
 async def _session(control: int) -> asyncio.subprocess.Process:

@@ -245,3 +245,35 @@ def test_probe_thresholds_count_results_in_a_row() -> None:
         seen.append(verdict.passed)
     assert seen == [False, True, True, True, True, True, True, False]
     assert probes.first("liveness").passed
+
+
+def with_rules(*rules: Any, **more: Any) -> dict[str, Any]:
+    obj = pod(restartPolicy=more.pop("pod_policy", "Never"))
+    obj["spec"]["containers"][0] |= {"restartPolicyRules": list(rules)} | more
+    return obj
+
+
+def rule(operator: str, *values: int) -> dict[str, Any]:
+    return {"action": "Restart", "exitCodes": {"operator": operator, "values": list(values)}}
+
+
+def test_a_containers_own_rules_and_policy_come_before_the_pods() -> None:
+    for obj, code, phase in [
+        (with_rules(rule("In", 42)), 42, "Running"),
+        (with_rules(rule("In", 42)), 1, "Failed"),
+        (with_rules(rule("NotIn", 0, 1)), 2, "Running"),
+        (with_rules(rule("NotIn", 0, 1)), 0, "Succeeded"),
+        (with_rules(restartPolicy="OnFailure"), 1, "Running"),
+        (with_rules(restartPolicy="Never", pod_policy="Always"), 1, "Failed"),
+        (with_rules(restartPolicy="Always"), 0, "Running"),
+    ]:
+        observed = healthy(ended(code=code))
+        starts = [a for a in decide(obj, observed).actions if isinstance(a, Start)]
+        assert (bool(starts), status(obj, observed)["phase"]) == (phase == "Running", phase), obj
+
+
+def test_an_init_container_with_rules_is_tried_again_in_a_pod_that_never_restarts() -> None:
+    step = {"name": "i1", "restartPolicy": "Never", "restartPolicyRules": [rule("In", 7)]}
+    obj = pod("main", init=[step], restartPolicy="Never")
+    assert decide(obj, healthy(ended("i1", 7))).actions[0].name == "i1"
+    assert status(obj, healthy(ended("i1", 8)))["phase"] == "Failed"

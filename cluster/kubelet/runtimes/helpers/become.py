@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from cluster.kubelet.runtimes.helpers import linux
+from cluster.kubelet.runtimes.helpers import capabilities, linux, seccomp
 
 
 def close_inherited_files() -> None:
@@ -30,12 +30,10 @@ def join_groups(groups: list[int]) -> None:
 def program(command: list[str], spec: dict[str, Any], folder: str) -> None:
     """Drop to the container's user and folder, then exec. Only returns by raising OSError."""
     _prefer_to_be_killed(spec)
-    _change_user(spec)
     _change_folder(spec, folder)
-    if spec["no_new_privileges"]:
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     _reset_signals()
     os.umask(0o022)
+    _give_up_privileges(spec)
     try:
         os.execvpe(command[0], command, spec["env"])
     except FileNotFoundError:
@@ -50,8 +48,23 @@ def _prefer_to_be_killed(spec: dict[str, Any]) -> None:
         file.write(str(spec.get("oom_score_adj", 0)))  # less than before is only for root
 
 
+def _give_up_privileges(spec: dict[str, Any]) -> None:
+    """In this order: a filter needs privileges too, unless none can be gained any more."""
+    if spec["no_new_privileges"]:
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    kept = spec.get("capabilities")
+    if kept is not None and capabilities.may_limit():
+        capabilities.limit_to(kept)
+    may_filter = os.geteuid() == 0 or spec["no_new_privileges"]
+    if spec.get("seccomp") == "RuntimeDefault" and may_filter:
+        seccomp.install(seccomp.default_filter(kept or ()))
+    _change_user(spec)
+
+
 def _change_user(spec: dict[str, Any]) -> None:
     if spec["uid"] is None and spec["gid"] is None:
+        if spec["groups"] and os.geteuid() == 0:
+            os.setgroups(spec["groups"])
         return
     gid = spec["gid"] if spec["gid"] is not None else 0
     os.setgroups(spec["groups"])

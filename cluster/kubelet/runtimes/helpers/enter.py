@@ -51,7 +51,7 @@ def _enter_namespaces(shim: int) -> None:
     inside = linux.children(shim)
     if not inside:
         raise ProcessLookupError("the container is not running")
-    for name in ("pid", "uts", "mnt"):  # mnt last: it takes this view of /proc away
+    for name in ("pid", "uts", "ipc", "mnt"):  # mnt last: it takes this view of /proc away
         linux.setns(f"/proc/{inside[0]}/ns/{name}")
 
 

@@ -29,6 +29,7 @@ from cluster.kubelet.runtimes.helpers import (
     crilog,
     filesystem,
     linux,
+    namespaces,
     streams,
     terminal,
 )
@@ -63,7 +64,7 @@ def main(folder: str) -> None:
         spec = json.load(file)
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
-    error = "" if spec["isolation"] == "plain" else _enter_pid_namespace(spec.get("join") or "")
+    error = "" if spec["isolation"] == "plain" else _enter_pid_namespace(spec)
     pid = os.fork()
     if pid == 0:
         os.close(go_write)
@@ -81,12 +82,15 @@ def _identity(pid: int) -> dict[str, Any]:
     return {"pid": pid, "start_ticks": linux.start_ticks(pid), "started_at": time.time()}
 
 
-def _enter_pid_namespace(other: str) -> str:
-    """For the next fork: a new one, or that of the container in the folder `other`.
+def _enter_pid_namespace(spec: dict[str, Any]) -> str:
+    """For the next fork: a new one, that of the container in the folder `join`, or the host's.
 
     Errors are told by the shim, so that there is one path for them.
     """
+    other = spec.get("join") or ""
     try:
+        if spec.get("host_pid"):
+            return ""
         if other:
             with open(os.path.join(other, "process.json")) as file:
                 linux.setns(f"/proc/{json.load(file)['pid']}/ns/pid")
@@ -142,7 +146,8 @@ class _Shim:
         self._folder = folder
         self._spec = spec
         self._namespaced = spec["isolation"] != "plain"
-        self._is_init = self._namespaced and not spec.get("join")
+        elsewhere = spec.get("join") or spec.get("host_pid")
+        self._is_init = self._namespaced and not elsewhere
         self._log = crilog.LogFile(spec["log"], spec["log_size_bytes_max"], spec["log_files_max"])
         self._outputs: dict[int, _Output] = {}
         self._child = 0
@@ -194,6 +199,7 @@ class _Shim:
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
             groups = become.open_groups(self._spec)
             if self._namespaced:
+                namespaces.enter_ipc(self._spec)
                 filesystem.enter_own_root(self._folder, self._spec)
             else:
                 filesystem.link_mounts(self._folder, self._spec)
