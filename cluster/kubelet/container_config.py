@@ -80,6 +80,7 @@ def build(
         uid=uid,
         gid=gid,
         groups=groups,
+        must_not_be_root=_must_not_be_root(pod, container),
         read_only_root=bool(security.get("readOnlyRootFilesystem")),
         no_new_privileges=security.get("allowPrivilegeEscalation") is False,
         privileged=bool(security.get("privileged")),
@@ -92,6 +93,12 @@ def build(
         tty=bool(container.get("tty")),
         target_id=target_id,
     )
+
+
+def _must_not_be_root(pod: Object, container: Object) -> bool:
+    own = (container.get("securityContext") or {}).get("runAsNonRoot")
+    shared = (pod["spec"].get("securityContext") or {}).get("runAsNonRoot")
+    return bool(shared if own is None else own)
 
 
 def seccomp(pod: Object, container: Object) -> Seccomp:
@@ -112,10 +119,11 @@ def identity(pod: Object, container: Object) -> tuple[int | None, int | None, li
         if value is not None
     }
     uid, gid = merged.get("runAsUser"), merged.get("runAsGroup")
-    name = container["name"]
-    if merged.get("runAsNonRoot") and uid in (None, 0):
-        cause = "image will run as root" if uid is None else "container's runAsUser breaks"
-        raise ConfigError(f"container has runAsNonRoot and {cause} (container: {name})")
+    if merged.get("runAsNonRoot") and uid == 0:
+        name = container["name"]
+        raise ConfigError(
+            f"container has runAsNonRoot and container's runAsUser breaks (container: {name})"
+        )
     groups = list(shared.get("supplementalGroups") or ())
     if shared.get("fsGroup") is not None:
         groups.append(shared["fsGroup"])

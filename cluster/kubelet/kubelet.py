@@ -25,10 +25,9 @@ from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import Node, PodRunner
 from cluster.kubelet.references import References
 from cluster.kubelet.rotation import Rotation
-from cluster.kubelet.runtimes import records
-from cluster.kubelet.runtimes.base import Container, Runtime
+from cluster.kubelet.runtimes import choice, records
+from cluster.kubelet.runtimes.base import Container
 from cluster.kubelet.runtimes.interactive import Interactive
-from cluster.kubelet.runtimes.process import ProcessRuntime
 from cluster.kubelet.sandbox import Sandboxes
 from cluster.kubelet.server import KubeletServer
 from cluster.kubelet.stats.pages import StatsPages
@@ -68,8 +67,9 @@ class Kubelet:
         self._name: str = config["node_name"]
         data_dir = os.path.abspath(config["data_dir"])
         os.makedirs(data_dir, mode=0o755, exist_ok=True)
-        groups = detection.open_tree(data_dir) if config.get("cgroups", True) else None
-        self._runtime = _runtime(config, data_dir, groups)
+        own = config.get("cgroups", choice.has_own_groups(config))
+        groups = detection.open_tree(data_dir) if own else None
+        self._runtime = choice.make(config, data_dir, seams, groups)
         await self._runtime.start(self._wake)
         pki = os.path.join(data_dir, "pki")
         own = _certificate(pki, "kubelet-client", config["client"])
@@ -172,6 +172,7 @@ class Kubelet:
             labels=config.get("labels") or {},
             capacity=self._node.allocatable,
             runtime=f"{self._runtime.name}://{self._runtime.version}",
+            problem=lambda: self._runtime.problem,
         )
         agent = NodeAgent(
             client,
@@ -346,10 +347,3 @@ def _pod_groups(
     except OSError as error:
         log.warning("pods run without limits, there are no control groups: %s", error)
         return None
-
-
-def _runtime(config: Mapping[str, Any], data_dir: str, groups: Tree | None) -> Runtime:
-    kind = config.get("runtime", "process")
-    if kind != "process":
-        raise ValueError(f"unknown runtime {kind!r}: this version has only 'process'")
-    return ProcessRuntime(data_dir, groups=groups)

@@ -18,6 +18,7 @@ Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_PROBLEM_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class NodeFacts:
     labels: Mapping[str, str]
     capacity: Mapping[str, str]
     runtime: str
+    problem: Callable[[], str] = lambda: ""
+    """Why the node is not ready; "" if it is."""
 
 
 class NodeAgent:
@@ -41,6 +44,7 @@ class NodeAgent:
         self._lease_s = lease_s
         self._status_s = status_s
         self._uid = ""
+        self._told_problem = ""
         self._info = machine.info()
         self._tasks: list[asyncio.Task[None]] = []
         self.registered = asyncio.Event()
@@ -49,6 +53,7 @@ class NodeAgent:
         self._tasks = [
             asyncio.create_task(self._repeat(self._renew_lease, self._lease_s / 4), name="lease"),
             asyncio.create_task(self._repeat(self._post_status, self._status_s), name="node"),
+            asyncio.create_task(self._repeat(self._tell_problem, _PROBLEM_S), name="node problem"),
         ]
 
     async def stop(self) -> None:
@@ -69,6 +74,7 @@ class NodeAgent:
     async def _post_status(self) -> None:
         node = await self._registered_node()
         facts = self._facts
+        problem = facts.problem()
         status = node_object.status(
             node,
             name=facts.name,
@@ -76,13 +82,20 @@ class NodeAgent:
             port=facts.port,
             capacity=facts.capacity,
             runtime=facts.runtime,
+            problem=problem,
             info=self._info,
             now_s=self._seams.clock.wall(),
         )
         await self._client.patch(
             "nodes", facts.name, {"status": status}, kind="strategic", subresource="status"
         )
+        self._told_problem = problem
         self.registered.set()
+
+    async def _tell_problem(self) -> None:
+        """At once, when the node ceases to be ready or is it again."""
+        if self.registered.is_set() and bool(self._facts.problem()) != bool(self._told_problem):
+            await self._post_status()
 
     async def _registered_node(self) -> Object:
         """The Node object: created if missing, its labels brought up to date."""

@@ -51,8 +51,12 @@ def status(
     runtime: str,
     info: Mapping[str, str],
     now_s: float,
+    problem: str = "",
 ) -> Object:
-    """The node's status, with the transition times of the `old` Node object."""
+    """The node's status, with the transition times of the `old` Node object.
+
+    `problem`: why it is not ready.
+    """
     return {
         "addresses": [
             {"type": "InternalIP", "address": ip},
@@ -70,17 +74,20 @@ def status(
             "containerRuntimeVersion": runtime,
             **info,
         },
-        "conditions": _conditions(old, now_s),
+        "conditions": _conditions(old, now_s, problem),
     }
 
 
-def _conditions(old: Object, now_s: float) -> list[Object]:
+def _conditions(old: Object, now_s: float, problem: str) -> list[Object]:
     wanted = [
         {"type": type_, "status": "False", "reason": reason, "message": message}
         for type_, (reason, message) in _HEALTHY.items()
     ]
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
-    wanted.append(ready | {"message": "kubelet is posting ready status"})
+    ready |= {"message": "kubelet is posting ready status"}
+    if problem:
+        ready |= {"status": "False", "reason": "KubeletNotReady", "message": problem}
+    wanted.append(ready)
     now = meta.format_time(now_s)
     for condition in wanted:
         before = meta.condition(old, condition["type"]) or {}

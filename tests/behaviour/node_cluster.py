@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,14 @@ class Cluster:
     """An API server without controllers and one node, on a loop in a thread."""
 
     def __init__(
-        self, folder: Path, loop: asyncio.AbstractEventLoop | None = None, **api_config: Any
+        self,
+        folder: Path,
+        loop: asyncio.AbstractEventLoop | None = None,
+        node: Mapping[str, Any] | None = None,
+        **api_config: Any,
     ) -> None:
-        self.folder, self._api_config = folder, api_config
+        """`node`: more of the kubelet's config, its runtime for instance."""
+        self.folder, self._api_config, self._node_config = folder, api_config, node or {}
         self._authority = Authority.create("test-ca")
         self._loop = loop or asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -101,6 +106,7 @@ class Cluster:
             tls=self._files("node-server", names=[NODE_IP]),
             port=0,
             backoff_initial_s=0.5,
+            **self._node_config,
         )
 
     async def _run(self, component: Any, **config: Any) -> None:

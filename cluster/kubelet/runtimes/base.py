@@ -98,6 +98,8 @@ class ContainerSpec:
     uid: int | None = None
     gid: int | None = None
     groups: Sequence[int] = ()
+    must_not_be_root: bool = False
+    """Also if it is the image that names the user."""
     read_only_root: bool = False
     no_new_privileges: bool = False
     privileged: bool = False
@@ -162,6 +164,11 @@ class Runtime(Protocol):
     def version(self) -> str: ...
 
     @property
+    def problem(self) -> str:
+        """Why nothing can be started now, for the node's Ready condition; or ""."""
+        ...
+
+    @property
     def warning(self) -> str:
         """What this runtime cannot do on this machine, for an event on each pod; or ""."""
         ...
@@ -208,10 +215,6 @@ class Runtime(Protocol):
 
         Called again meanwhile (the first call may be cancelled), the shorter grace counts.
         """
-        ...
-
-    async def wait(self, container_id: str, timeout_s: float) -> bool:
-        """True once it has ended, False after `timeout_s`."""
         ...
 
     async def exec(

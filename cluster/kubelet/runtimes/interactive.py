@@ -50,7 +50,10 @@ class Running(Protocol):
     def resize(self, columns: int, rows: int) -> None: ...
 
     async def wait(self) -> int:
-        """The exit code; 0 at the end of what was attached to. Output may still be unread."""
+        """The exit code; 0 at the end of what was attached to. Output may still be unread.
+
+        Raises RuntimeFailure if the command could not be run after all.
+        """
         ...
 
     async def close(self) -> None:

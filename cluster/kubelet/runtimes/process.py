@@ -66,6 +66,7 @@ class ProcessRuntime:
 
     name = "process"
     version = "0.1.0"
+    problem = ""
     images: ImageService | None = None
 
     def __init__(
@@ -195,6 +196,11 @@ class ProcessRuntime:
                 f"container {spec.name}: runAsUser and runAsGroup need a node run by root",
             )
         _refuse_what_is_not_there(spec)
+        if spec.must_not_be_root and spec.uid is None:
+            raise RuntimeFailure(
+                "CreateContainerConfigError",
+                f"container has runAsNonRoot and image will run as root (container: {spec.name})",
+            )
         if not spec.command:
             raise RuntimeFailure(
                 "CreateContainerError",

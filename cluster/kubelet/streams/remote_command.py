@@ -32,10 +32,12 @@ async def serve(
         return
     has_input = running.stdin is not None
     try:
-        code = await carry(client, running, clock)
+        status = statuses.exited(await carry(client, running, clock))
+    except RuntimeFailure as error:  # some runtimes can tell only at the end
+        status = statuses.failed(f"error {what}: {error.message}")
     finally:
         await running.close()
-    await _goodbye(client, statuses.exited(code), has_input=has_input)
+    await _goodbye(client, status, has_input=has_input)
 
 
 async def _goodbye(
