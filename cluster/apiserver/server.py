@@ -39,6 +39,7 @@ from cluster.apiserver.kubelet_client import KubeletClient
 from cluster.apiserver.membership import REFRESH_S, Membership
 from cluster.apiserver.metrics import Metrics
 from cluster.apiserver.openapi import OpenApi
+from cluster.apiserver.webhook_identities import WebhookIdentities
 from cluster.apiserver.webhooks import WebhookClient, WebhookError
 from cluster.machinery import resources
 from cluster.machinery.codec import json_codec
@@ -88,6 +89,7 @@ class ApiServer:
         self._leaving = False
         self._encrypted: encryption.EncryptedStore | None = None
         self._files: list[FollowedFile] = []
+        self._webhooks: list[WebhookClient] = []
 
     @property
     def address(self) -> str | None:
@@ -198,7 +200,7 @@ class ApiServer:
             lambda: name_suffix(seams),
             secured.node_restriction,
         )
-        world = World(seams, self._catalogue, secured, self._webhooks)
+        world = World(seams, self._catalogue, secured, self._webhook_client)
         self._context = Context(
             seams,
             self._catalogue,
@@ -232,10 +234,15 @@ class ApiServer:
         """Custom resources: followed, served, and their definitions' status kept."""
         assert self._feed is not None
         kept = self._kept[definition.KEY]
-        self._webhooks = WebhookClient(self._seams, self._service_address)
-        parts = Parts(store, self._seams, self._feed, env, self._webhooks, kept.registry.cache)
+        webhooks = self._webhook_client(WebhookIdentities({}))
+        parts = Parts(store, self._seams, self._feed, env, webhooks, kept.registry.cache)
         self._definitions = Definitions(parts, self._catalogue)
         self._definition_controller = DefinitionController(parts, kept)
+
+    def _webhook_client(self, identities: WebhookIdentities) -> WebhookClient:
+        client = WebhookClient(self._seams, self._service_address, identities)
+        self._webhooks.append(client)
+        return client
 
     async def _service_address(self, namespace: str, name: str) -> str:
         """The cluster IP that a webhook's Service has."""
@@ -397,7 +404,8 @@ class ApiServer:
             await self._aggregation.stop()
             await self._definition_controller.stop()
             await self._definitions.stop()
-            self._webhooks.close()
+            for client in self._webhooks:
+                client.close()
         if self._feed is not None:
             await self._feed.stop()
         if self._client is not None:

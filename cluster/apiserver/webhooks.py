@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from actors.seams import Seams
+from cluster.apiserver.webhook_identities import WebhookIdentities
 from cluster.client.connection import Connection, ConnectionLost
 from cluster.client.timeouts import timeout
 from cluster.machinery.codec import json_codec
@@ -47,8 +48,10 @@ class Endpoint:
 class WebhookClient:
     """Keeps a few idle connections an endpoint, and bounds how many calls go to it at once."""
 
-    def __init__(self, seams: Seams, resolve: ResolveService) -> None:
-        self._seams, self._resolve = seams, resolve
+    def __init__(
+        self, seams: Seams, resolve: ResolveService, identities: WebhookIdentities
+    ) -> None:
+        self._seams, self._resolve, self._identities = seams, resolve, identities
         self._idle: dict[Endpoint, list[Connection]] = {}
         self._slots: dict[Endpoint, asyncio.Semaphore] = {}
 
@@ -140,6 +143,7 @@ class WebhookClient:
             f"POST {_with_limit(endpoint.path, limit)} HTTP/1.1\r\n"
             f"Host: {endpoint.server_name}:{endpoint.port}\r\n"
             "Content-Type: application/json\r\nAccept: application/json\r\n"
+            f"{self._identities.header(endpoint.server_name, endpoint.port)}"
             f"User-Agent: kube-apiserver-admission\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         connection.send(head.encode("latin-1") + body)
@@ -163,6 +167,7 @@ class WebhookClient:
     async def _dial(self, endpoint: Endpoint) -> Connection:
         context = ssl.create_default_context(cadata=endpoint.ca_pem or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._identities.present(endpoint.server_name, endpoint.port, context)
         _, connection = await self._seams.network.connect(
             endpoint.host,
             endpoint.port,

@@ -7,7 +7,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,8 @@ class ClientConfig:
         cluster = _named(document, "clusters", chosen["context"]["cluster"])["cluster"]
         user = _named(document, "users", chosen["context"]["user"])["user"]
         folder = Path(path).parent
-        return cls(
-            (cluster["server"],),
-            _file_or_data(cluster, "certificate-authority", folder),
-            _file_or_data(user, "client-certificate", folder),
-            _file_or_data(user, "client-key", folder),
-            user.get("token", ""),
-        )
+        authority = _file_or_data(cluster, "certificate-authority", folder)
+        return replace(_user(user, folder), servers=(cluster["server"],), ca=authority)
 
     def tls(self) -> ssl.SSLContext | None:
         """A context for https servers; None when all servers speak plain http."""
@@ -55,6 +50,31 @@ class ClientConfig:
         with tempfile.TemporaryDirectory() as folder:
             files = {name: _as_file(getattr(self, name), name, folder) for name in _FILES}
             return client_context(files)
+
+    def load_certificate(self, context: ssl.SSLContext) -> None:
+        """Have a context show the client's certificate, if there is one."""
+        if self.cert:
+            with tempfile.TemporaryDirectory() as folder:
+                files = [_as_file(getattr(self, name), name, folder) for name in ("cert", "key")]
+                context.load_cert_chain(*files)
+
+
+def users_of(path: str) -> dict[str, ClientConfig]:
+    """The users of a kubeconfig file, without servers. Raises OSError or ValueError."""
+    document = yaml.safe_load(Path(path).read_text()) or {}
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: not a kubeconfig")
+    folder = Path(path).parent
+    return {each["name"]: _user(each["user"], folder) for each in document.get("users") or ()}
+
+
+def _user(user: Mapping[str, Any], folder: Path) -> ClientConfig:
+    return ClientConfig(
+        (),
+        cert=_file_or_data(user, "client-certificate", folder),
+        key=_file_or_data(user, "client-key", folder),
+        token=user.get("token", ""),
+    )
 
 
 _FILES = ("ca", "cert", "key")

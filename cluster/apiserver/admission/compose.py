@@ -17,8 +17,12 @@ from cluster.apiserver.admission import (
     storage_protection,
 )
 from cluster.apiserver.admission.chain import Chain, Plugin
+from cluster.apiserver.admission.event_limits import EventLimits
+from cluster.apiserver.admission.image_policy import ImagePolicy
 from cluster.apiserver.admission.limit_ranger import LimitRanger
 from cluster.apiserver.admission.mutating_policies import MutatingPolicies
+from cluster.apiserver.admission.namespace_tolerations import NamespaceTolerations
+from cluster.apiserver.admission.namespaces import Namespaces
 from cluster.apiserver.admission.node_selectors import NodeSelectors
 from cluster.apiserver.admission.pod_security import PodSecurity
 from cluster.apiserver.admission.policies import Parameters
@@ -28,6 +32,7 @@ from cluster.apiserver.admission.versions import Versions
 from cluster.apiserver.admission.webhooks import MutatingWebhooks, Parts, ValidatingWebhooks
 from cluster.apiserver.catalogue import Catalogue
 from cluster.apiserver.security import Security
+from cluster.apiserver.webhook_identities import WebhookIdentities
 from cluster.apiserver.webhooks import WebhookClient
 from cluster.machinery import apply, kinds
 from cluster.machinery.kinds import Kind
@@ -47,7 +52,8 @@ class World:
     seams: Seams
     catalogue: Catalogue
     security: Security
-    webhooks: WebhookClient
+    webhooks: Callable[[WebhookIdentities], WebhookClient]
+    """A client for webhooks, which closes with the server."""
 
     def cache(self, key: str) -> ResourceCache:
         """The watch cache of a built-in resource."""
@@ -107,36 +113,44 @@ def chain(world: World, usual: Mapping[str, Plugin], selection: Selection) -> Ch
     """`usual`: the plugins that need little of the server; `selection`: which of all run."""
     limits = LimitRanger(lambda namespace: world.list("v1/limitranges", namespace))
     selectors = NodeSelectors(world.find_namespace, selection.of("PodNodeSelector"))
-    parts = Parts(
-        world.seams,
-        world.webhooks,
-        world.security.authorizer,
-        world.versions,
-        world.find_form,
+    tolerations = NamespaceTolerations(
+        world.find_namespace, selection.of("PodTolerationRestriction")
+    )
+    namespaces = Namespaces(
+        world.find_namespace, world.catalogue.kept["v1/namespaces"].registry.create
     )
     mutating: list[Named] = [
+        ("NamespaceAutoProvision", namespaces.provide),
         ("LimitRanger", limits.default),
         *usual.items(),
         ("AlwaysPullImages", optional_plugins.always_pull_images),
         ("PodNodeSelector", selectors.set),
+        ("PodTolerationRestriction", tolerations.add),
         ("ExtendedResourceToleration", optional_plugins.extended_resource_toleration),
         *_classes(world),
         ("", signing_requests.requester),
         *_mutating_policies(world),
         (
             "MutatingAdmissionWebhook",
-            MutatingWebhooks(world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"), parts),
+            MutatingWebhooks(
+                world.cache(f"{REGISTRATION}/mutatingwebhookconfigurations"),
+                _parts(world, selection, "MutatingAdmissionWebhook"),
+            ),
         ),
     ]
     validating: list[Named] = [
+        ("NamespaceExists", namespaces.require),
         ("LimitRanger", limits.check),
         ("PodSecurity", _pod_security(world, selection)),
         ("PodNodeSelector", selectors.check),
+        ("PodTolerationRestriction", tolerations.check),
+        *_configured(world, selection),
         *_validating(world),
         (
             "ValidatingAdmissionWebhook",
             ValidatingWebhooks(
-                world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"), parts
+                world.cache(f"{REGISTRATION}/validatingwebhookconfigurations"),
+                _parts(world, selection, "ValidatingAdmissionWebhook"),
             ),
         ),
     ]
@@ -145,6 +159,28 @@ def chain(world: World, usual: Mapping[str, Plugin], selection: Selection) -> Ch
 
 def _chosen(named: Sequence[Named], selection: Selection) -> list[Plugin]:
     return [plugin for name, plugin in named if not name or name in selection.names]
+
+
+def _parts(world: World, selection: Selection, plugin: str) -> Parts:
+    """Each of the two may be somebody else to its webhooks."""
+    identities = WebhookIdentities(selection.of(plugin))
+    return Parts(
+        world.seams,
+        world.webhooks(identities),
+        world.security.authorizer,
+        world.versions,
+        world.find_form,
+    )
+
+
+def _configured(world: World, selection: Selection) -> list[Named]:
+    """Those that cannot be without a configuration. Raises ValueError for one that is wrong."""
+    found: list[Named] = []
+    if (name := "EventRateLimit") in selection.names:
+        found.append((name, EventLimits(world.seams.clock, selection.of(name))))
+    if (name := "ImagePolicyWebhook") in selection.names:
+        found.append((name, ImagePolicy(world.seams, selection.of(name))))
+    return found
 
 
 def _classes(world: World) -> list[Named]:

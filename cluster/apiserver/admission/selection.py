@@ -26,13 +26,20 @@ DEFAULT_ON = (
 )  # fmt: skip
 """As upstream, and NodeRestriction, which kubeadm turns on as well."""
 OPTIONAL = (
-    "AlwaysPullImages", "DenyServiceExternalIPs", "ExtendedResourceToleration",
-    "LimitPodHardAntiAffinityTopology", "OwnerReferencesPermissionEnforcement", "PodNodeSelector",
+    "AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ExtendedResourceToleration",
+    "ImagePolicyWebhook", "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision",
+    "NamespaceExists", "OwnerReferencesPermissionEnforcement", "PodNodeSelector",
+    "PodTolerationRestriction",
 )  # fmt: skip
 CONFIGURED: Mapping[str, tuple[str, ...]] = {
     "PodSecurity": ("PodSecurityConfiguration",),
     "ResourceQuota": ("Configuration", "ResourceQuotaConfiguration"),
-    "PodNodeSelector": (),  # upstream's form of it has no kind
+    "EventRateLimit": ("Configuration",),
+    "PodTolerationRestriction": ("Configuration",),
+    "MutatingAdmissionWebhook": ("WebhookAdmission", "WebhookAdmissionConfiguration"),
+    "ValidatingAdmissionWebhook": ("WebhookAdmission", "WebhookAdmissionConfiguration"),
+    "ImagePolicyWebhook": (),  # upstream's forms of these have no kind
+    "PodNodeSelector": (),
 }
 """The plugins that take a configuration, and its kind."""
 
