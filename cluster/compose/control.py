@@ -23,6 +23,7 @@ def manager_actor(wiring: Wiring, manager: Placed) -> ActorSpec:
         "election": ELECTION,
         **_group(wiring, wiring.layout.controller_managers.index(manager)),
         "own_accounts": True,
+        "default_storage_class": True,
         "signing": {"certificate": client["ca"], "key": ca_key},
         "service_account_key": account_key,
         "root_ca": wiring.authority.pair.certificate.decode(),

@@ -34,6 +34,7 @@ from cluster.controllers.horizontal_pod_autoscaler import HorizontalPodAutoscale
 from cluster.controllers.informers import Informers
 from cluster.controllers.job import JobController
 from cluster.controllers.legacy_tokens import LegacyTokenCleaner
+from cluster.controllers.local_volumes import LocalVolumeProvisioner
 from cluster.controllers.namespace import NamespaceController
 from cluster.controllers.node_ipam import NodeIpamController
 from cluster.controllers.node_lifecycle import NodeLifecycleController
@@ -49,6 +50,7 @@ from cluster.controllers.serviceaccount import ServiceAccountController
 from cluster.controllers.statefulset import StatefulSetController
 from cluster.controllers.taint_eviction import TaintEvictionController
 from cluster.controllers.ttl_after_finished import TtlAfterFinishedController
+from cluster.controllers.volume_expander import VolumeExpander
 from cluster.controllers.volume_protection import ClaimProtection, VolumeProtection
 
 CONTROLLERS: tuple[type[Controller], ...] = (
@@ -71,6 +73,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     HorizontalPodAutoscalerController,
     JobController,
     LegacyTokenCleaner,
+    LocalVolumeProvisioner,
     NamespaceController,
     NodeIpamController,
     NodeLifecycleController,
@@ -88,6 +91,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TaintEvictionController,
     TokenCleaner,
     TtlAfterFinishedController,
+    VolumeExpander,
     VolumeProtection,
 )
 

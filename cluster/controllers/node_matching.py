@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster.controllers import taints
-from cluster.machinery.selectors import LabelSelector, Requirement
+from cluster.machinery import node_selector
 
 Object = dict[str, Any]
-
-_OPERATORS = {
-    "In": "in",
-    "NotIn": "notin",
-    "Exists": "exists",
-    "DoesNotExist": "!",
-    "Gt": "gt",
-    "Lt": "lt",
-}
 
 
 def fits_affinity(spec: Object, node: Object) -> bool:
@@ -29,26 +20,7 @@ def fits_affinity(spec: Object, node: Object) -> bool:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     if required is None:
         return True
-    return any(_term(term, node) for term in required.get("nodeSelectorTerms") or ())
-
-
-def _term(term: Object, node: Object) -> bool:
-    """An empty term matches no node."""
-    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not fields:
-        return False
-    name = {"metadata.name": node["metadata"]["name"]}
-    labels = node["metadata"].get("labels") or {}
-    return _selector(expressions).matches(labels) and _selector(fields).matches(name)
-
-
-def _selector(expressions: Sequence[Object]) -> LabelSelector:
-    return LabelSelector(
-        tuple(
-            Requirement(e["key"], _OPERATORS[e["operator"]], tuple(e.get("values") or ()))
-            for e in expressions
-        )
-    )
+    return node_selector.any_term(required.get("nodeSelectorTerms") or (), node)
 
 
 def untolerated(tolerations: Sequence[Object], node: Object, effects: Sequence[str]) -> bool:

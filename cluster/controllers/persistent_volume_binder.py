@@ -145,7 +145,8 @@ class PersistentVolumeBinder(Controller):
             spec = {**claim["spec"], "volumeName": meta.name(volume)}
             claim = await self.client.update(CLAIMS, {**claim, "metadata": metadata, "spec": spec})
         status = {"phase": "Bound", "accessModes": volume["spec"].get("accessModes") or []}
-        status["capacity"] = dict(volume["spec"].get("capacity") or {})
+        if (claim.get("status") or {}).get("phase") != "Bound":  # later it grows with its volume
+            status["capacity"] = dict(volume["spec"].get("capacity") or {})
         await self._write_phase(claim, status)
 
     async def _bind_volume(self, claim: Object, volume: Object) -> Object:

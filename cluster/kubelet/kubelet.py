@@ -33,7 +33,14 @@ from cluster.kubelet.server import KubeletServer
 from cluster.kubelet.stats.pages import StatsPages
 from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import Tokens
+from cluster.kubelet.volumes.local_holdings import LocalHoldings
+from cluster.kubelet.volumes.local_store import LocalStore
 from cluster.kubelet.volumes.manager import VolumeManager
+from cluster.kubelet.volumes.plugins.empty_dir import EmptyDir
+from cluster.kubelet.volumes.plugins.host_path import HostPath, Local
+from cluster.kubelet.volumes.plugins.local_driver import LocalDriver
+from cluster.kubelet.volumes.plugins.nfs import Nfs
+from cluster.kubelet.volumes.volume_loop import VolumeLoop
 
 Object = dict[str, Any]
 
@@ -150,7 +157,7 @@ class Kubelet:
             seams=seams,
             runtime=self._runtime,
             sandboxes=sandboxes,
-            volumes=VolumeManager(data_dir, capacity),
+            volumes=self._make_volumes(client, data_dir, capacity),
             references=References(client, self._references_changed),
             tokens=Tokens(client, seams),
             statuses=statuses,
@@ -161,6 +168,21 @@ class Kubelet:
             services=self._services.list,
             groups=_pod_groups(groups, capacity, int(config.get("pod_pids_max", PIDS_MAX))),
         )
+
+    def _make_volumes(
+        self, client: Client, data_dir: str, allocatable: Mapping[str, str]
+    ) -> VolumeManager:
+        store = LocalStore(data_dir)
+        self._holdings = LocalHoldings(client, self._name, store)
+        selector = f"metadata.name={self._name}"
+        self._own_node = Informer(client, "nodes", field_selector=selector)
+        local = LocalDriver(store, self._holdings.announce)
+        plugins = (HostPath(), EmptyDir(allocatable), Local(), Nfs(), local)
+        return VolumeManager(data_dir, allocatable, plugins, client, self._node_now)
+
+    def _node_now(self) -> Object:
+        own = {"metadata": {"name": self._name, "labels": self._labels}}
+        return self._own_node.get(self._name) or own
 
     def _start_agent(self, seams: Seams, config: Config, client: Client) -> NodeAgent:
         ipaddress.ip_network(config["pod_cidr"])
@@ -188,9 +210,15 @@ class Kubelet:
     def _follow(self, client: Client) -> None:
         selector = f"spec.nodeName={self._name}"
         self._pods = Informer(client, "pods", field_selector=selector)
-        self._parts += [self._services.stop, self._pods.stop]
+        self._parts += [self._services.stop, self._pods.stop, self._own_node.stop]
         self._services.start()
         self._pods.start()
+        self._own_node.start()
+        self._volume_loop = VolumeLoop(
+            self._seams, self._own_node, self._holdings, self._node.volumes, self._runners.values
+        )
+        self._volume_loop.start()
+        self._parts.append(self._volume_loop.stop)
         self._starter = asyncio.create_task(self._begin(), name="kubelet begin")
 
     async def _begin(self) -> None:

@@ -40,6 +40,7 @@ from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import TOKENS, Tokens
 from cluster.kubelet.volumes import payload
 from cluster.kubelet.volumes.manager import VolumeManager
+from cluster.kubelet.volumes.plugin import NotReady
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 
 _KEPT_ATTEMPTS = 2
 _RETRY_S = 2.0
+_VOLUME_RETRY_S, _VOLUME_RETRY_MAX_S = 0.5, 30.0
 _TERMINATION_MESSAGE_SIZE_BYTES_MAX = 4096
 
 
@@ -96,6 +98,7 @@ class PodRunner:
         self._gone = False
         self._refresh = False
         self._warned = False
+        self._volume_tries = 0
         self._reclaimed = False
         self._released = False
         self._task = asyncio.create_task(self._run(), name=f"pod {pod['metadata']['name']}")
@@ -113,6 +116,14 @@ class PodRunner:
         """A ConfigMap or Secret of the namespace is new: volumes follow, failures are retried."""
         self._refresh = True
         self._failures.clear()
+        self.wake()
+
+    def volumes_changed(self) -> None:
+        """What the pod's claims stand for may be there now, or have grown."""
+        if self._node.volumes.look_again(self.uid):
+            self._refresh = True
+        if self._volume_tries:
+            self._failures.clear()
         self.wake()
 
     def gone(self) -> None:
@@ -237,7 +248,7 @@ class PodRunner:
         try:
             container_id = await self._run_container(pod, container, action, wanted_id)
         except _NotYet:
-            self._fail(action.name, "ContainerCreating", "")
+            self._fail(action.name, "ContainerCreating", "", self._volume_delay_s())
         except ConfigError as error:
             self._failed(action.name, "CreateContainerConfigError", str(error))
         except (AddressesExhausted, SandboxFailure) as error:
@@ -260,9 +271,15 @@ class PodRunner:
         if not self.containers(name) or reason.startswith("Create"):
             self._fail(name, reason, message)
 
-    def _fail(self, name: str, reason: str, message: str) -> None:
-        at_s = self._node.seams.clock.wall() + self._node.limits.initial_s
+    def _fail(self, name: str, reason: str, message: str, delay_s: float | None = None) -> None:
+        delay_s = self._node.limits.initial_s if delay_s is None else delay_s
+        at_s = self._node.seams.clock.wall() + delay_s
         self._failures[name] = StartFailure(reason, message, at_s)
+
+    def _volume_delay_s(self) -> float:
+        """What a volume waits for is often there soon: a volume that is attached, a token."""
+        self._volume_tries += 1
+        return float(min(_VOLUME_RETRY_S * 2 ** (self._volume_tries - 1), _VOLUME_RETRY_MAX_S))
 
     async def _run_container(
         self, pod: Object, container: Object, action: Start, wanted_id: str
@@ -354,10 +371,11 @@ class PodRunner:
         volumes = pod["spec"].get("volumes") or ()
         wanted = {ref for volume in volumes for ref in payload.references(volume)}
         try:
-            self._node.volumes.set_up(pod, await self._fetch(wanted))
-        except (ConfigError, ValueError, OSError) as error:
+            await self._node.volumes.set_up(pod, await self._fetch(wanted))
+        except (ConfigError, NotReady, ValueError, OSError) as error:
             self._event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
             return False
+        self._volume_tries = 0
         return True
 
     async def _refresh_volumes(self, pod: Object) -> None:
@@ -450,6 +468,7 @@ class PodRunner:
         """
         metadata = pod["metadata"]
         if metadata.get("deletionTimestamp") is None:
+            await self._node.volumes.tear_down(self.uid)
             return
         if not self._gone:
             await self._node.statuses.flush(self.uid)
@@ -467,6 +486,7 @@ class PodRunner:
         await self._node.runtime.remove_pod(self.uid)
         if self._node.groups is not None:
             await asyncio.to_thread(self._node.groups.remove, self.uid)
+        await self._node.volumes.tear_down(self.uid)
         data_dir = self._node.data_dir
         logs_of_pod = container_config.log_folder(data_dir, self.pod)
         for path in (os.path.join(data_dir, "pods", self.uid), logs_of_pod):

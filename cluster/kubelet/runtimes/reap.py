@@ -15,6 +15,7 @@ from cluster.kubelet.cgroups import detection
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.helpers import linux
 from cluster.kubelet.runtimes.host_mounts import mounts
+from cluster.kubelet.volumes import local_store
 
 _DEATH_TIMEOUT_S = 10.0
 
@@ -34,6 +35,7 @@ def reap(data_dir: str) -> Reaped:
     processes = power_off(data_dir)
     unmounted = _unmount_all(data_dir)
     _remove_groups(data_dir)
+    local_store.detach_all(data_dir)
     records.remove_tree(os.path.join(data_dir, "pods"))
     return Reaped(processes, unmounted)
 

@@ -15,7 +15,6 @@ from cluster.kubelet.environment import ConfigError
 from cluster.kubelet.logs import LogOptions
 from cluster.kubelet.volumes import atomic_writer, payload
 from cluster.kubelet.volumes.atomic_writer import File
-from cluster.kubelet.volumes.manager import VolumeManager
 
 CONFIG_MAP = {"data": {"a": "1", "b": "2"}, "binaryData": {"c": "AAE="}}
 SECRET = {"data": {"p": "cHc="}}
@@ -152,24 +151,6 @@ def test_a_volume_is_replaced_in_one_step(tmp_path: Path) -> None:
 def test_paths_out_of_a_volume_are_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(ValueError, match="invalid path"):
         atomic_writer.write(str(tmp_path), {path: File(b"")})
-
-
-def test_sub_paths_stay_in_their_volume(tmp_path: Path) -> None:
-    manager = VolumeManager(str(tmp_path), {})
-    obj = pod(volumes=[{"name": "v", "emptyDir": {}}])
-    manager.set_up(obj, {})
-    root = tmp_path / "pods/u/volumes/emptyDir/v"
-    os.symlink("/etc", root / "out")
-
-    def mount(sub_path: str) -> str:
-        entry = {"name": "v", "mountPath": "/m", "subPathExpr": sub_path}
-        return manager.mounts(obj, {"name": "main", "volumeMounts": [entry]}, {"N": "n"})[0].source
-
-    assert mount("$(N)/x") == str(root / "n/x")
-    assert (root / "n/x").is_dir()
-    for bad in ("..", "out/passwd"):
-        with pytest.raises(ConfigError, match="leads out"):
-            mount(bad)
 
 
 def test_addresses_are_kept_over_restarts_and_not_reused_at_once(tmp_path: Path) -> None:

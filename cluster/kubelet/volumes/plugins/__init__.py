@@ -1,0 +1,1 @@
+"""One plugin for each kind of volume: see `volumes.plugin.Plugin`."""
