@@ -81,7 +81,7 @@ class LocalVolumeProvisioner(Provisioner):
         chosen = self._node(claim, storage_class, node)
         parameters = storage_class.get("parameters") or {}
         attributes = {k: v for k, v in parameters.items() if k == local_volumes.SIZE_LIMIT}
-        csi = {"driver": local_volumes.DRIVER, "volumeHandle": name}
+        csi: Object = {"driver": local_volumes.DRIVER, "volumeHandle": name}
         if attributes:
             csi["volumeAttributes"] = attributes
         here = {"key": local_volumes.HOSTNAME, "operator": "In", "values": [_hostname(chosen)]}

@@ -40,7 +40,7 @@ from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import TOKENS, Tokens
 from cluster.kubelet.volumes import payload
 from cluster.kubelet.volumes.manager import VolumeManager
-from cluster.kubelet.volumes.plugin import NotReady
+from cluster.kubelet.volumes.plugin import NotReady, retry_after_s
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
@@ -50,7 +50,6 @@ log = logging.getLogger(__name__)
 
 _KEPT_ATTEMPTS = 2
 _RETRY_S = 2.0
-_VOLUME_RETRY_S, _VOLUME_RETRY_MAX_S = 0.5, 30.0
 _TERMINATION_MESSAGE_SIZE_BYTES_MAX = 4096
 
 
@@ -248,7 +247,8 @@ class PodRunner:
         try:
             container_id = await self._run_container(pod, container, action, wanted_id)
         except _NotYet:
-            self._fail(action.name, "ContainerCreating", "", self._volume_delay_s())
+            self._volume_tries += 1
+            self._fail(action.name, "ContainerCreating", "", retry_after_s(self._volume_tries))
         except ConfigError as error:
             self._failed(action.name, "CreateContainerConfigError", str(error))
         except (AddressesExhausted, SandboxFailure) as error:
@@ -275,11 +275,6 @@ class PodRunner:
         delay_s = self._node.limits.initial_s if delay_s is None else delay_s
         at_s = self._node.seams.clock.wall() + delay_s
         self._failures[name] = StartFailure(reason, message, at_s)
-
-    def _volume_delay_s(self) -> float:
-        """What a volume waits for is often there soon: a volume that is attached, a token."""
-        self._volume_tries += 1
-        return float(min(_VOLUME_RETRY_S * 2 ** (self._volume_tries - 1), _VOLUME_RETRY_MAX_S))
 
     async def _run_container(
         self, pod: Object, container: Object, action: Start, wanted_id: str

@@ -31,7 +31,7 @@ class VolumeCluster(Cluster):
             )
         )
         self._call(self._run(Scheduler(), name="scheduler", **common))
-        self.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=90s")
+        self.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=50s")
         self.eventually_get("storageclass", "local")
 
     def eventually_get(self, *arguments: str) -> Any:
@@ -47,16 +47,16 @@ class VolumeCluster(Cluster):
         return self.get(*arguments)
 
     def gone(self, *arguments: str) -> None:
-        self.kubectl("wait", "--for=delete", *arguments, "--timeout=90s")
+        self.kubectl("wait", "--for=delete", *arguments, "--timeout=50s")
 
     def reaches(self, kind: str, name: str, path: str, value: str) -> None:
         self.kubectl(
-            "wait", f"{kind}/{name}", f"--for=jsonpath={{{path}}}={value}", "--timeout=90s"
+            "wait", f"{kind}/{name}", f"--for=jsonpath={{{path}}}={value}", "--timeout=50s"
         )
 
     def runs(self, name: str) -> None:
         try:
-            self.wait(name, "condition=Ready", "90s")
+            self.wait(name, "condition=Ready", "50s")
         except AssertionError:
             print(self.kubectl("describe", "pod", name))
             print(self.kubectl("get", "pv,pvc,events", "-o", "wide"))
@@ -65,7 +65,7 @@ class VolumeCluster(Cluster):
     def ended(self, name: str) -> str:
         """What a pod that was to succeed has said."""
         try:
-            self.wait(name, "jsonpath={.status.phase}=Succeeded", "90s")
+            self.wait(name, "jsonpath={.status.phase}=Succeeded", "50s")
         except AssertionError:
             print(self.kubectl("describe", "pod", name))
             print(self.kubectl("get", "pv,pvc,events", "-o", "wide"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from typing import Any
 
 from cluster.client import Client
 from cluster.kubelet.volumes.plugin import Placed, Plugin, Wanted
 from cluster.machinery import quantity
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -21,11 +25,21 @@ def is_due(claim: Object, volume: Object) -> bool:
 
 
 async def follow(client: Client, plugin: Plugin, wanted: Wanted, placed: Placed) -> None:
-    """Grow what stands here to what the PersistentVolume says, then say so on the claim."""
+    """Grow what stands here to what the PersistentVolume says, then say so on the claim.
+
+    What cannot grow while it is used (EBUSY) grows before the next pod uses it: until then the
+    claim says that its resize is pending.
+    """
     claim, volume = wanted.claim, wanted.volume
     if claim is None or volume is None or wanted.read_only or not is_due(claim, volume):
         return
-    await plugin.expand(wanted, placed)
+    try:
+        await plugin.expand(wanted, placed)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        log.info("volume %s does not grow yet: %s", wanted.identity, error.strerror)
+        return
     status = claim.get("status") or {}
     new: Object = {
         "capacity": {**(status.get("capacity") or {}), **volume["spec"]["capacity"]},

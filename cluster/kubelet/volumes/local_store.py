@@ -43,6 +43,8 @@ class LocalStore:
         if limited and not os.path.exists(data) and not os.path.exists(image):
             mounting.make_image(image, max(size_bytes, _LEAST_BYTES), formatted=True)
         if os.path.exists(image):
+            if not mounting.is_mounted(self.mount_point(handle, block=False)):
+                mounting.grow_image(image, size_bytes)
             self._mount(image, self.mount_point(handle, block=False))
         else:
             self._make_folder(data, self.mount_point(handle, block=False))
@@ -64,9 +66,10 @@ class LocalStore:
             return
         mounting.mount_image(image, target)
         lost = os.path.join(target, "lost+found")
-        if os.path.isdir(lost) and os.listdir(target) == ["lost+found"]:
-            os.rmdir(lost)  # of a new one: a volume starts out empty
-            os.chmod(target, 0o777)
+        if os.path.isdir(lost) and not os.listdir(lost):
+            os.rmdir(lost)  # a volume starts out empty, and has nothing but what users put there
+            if not os.listdir(target):
+                os.chmod(target, 0o777)
 
     def _make_folder(self, data: str, link: str) -> None:
         if not os.path.isdir(data):
@@ -88,7 +91,8 @@ class LocalStore:
         image = self.path(handle, "image")
         if not os.path.exists(image):
             return None
-        mounting.grow_image(image, size_bytes, formatted=not block)
+        grow = mounting.grow_device if block else mounting.grow_image
+        grow(image, size_bytes)
         return os.path.getsize(image)
 
     def remove(self, handle: str) -> None:

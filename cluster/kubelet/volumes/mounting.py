@@ -12,6 +12,7 @@ from cluster.kubelet.runtimes import host_mounts
 from cluster.kubelet.runtimes.helpers import linux
 
 _TIMEOUT_S = 120.0
+_CAP_SYS_RESOURCE = 24
 BUSY_LATER = linux.MNT_DETACH
 """A mount that something still uses vanishes from the tree at once, and ends with its last user."""
 
@@ -42,8 +43,8 @@ def tmpfs(target: str, size_bytes: int | None) -> None:
     linux.mount("tmpfs", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
 
-def run(*command: str) -> str:
-    """Output of a program. Raises OSError with what it said."""
+def run(*command: str, good: Sequence[int] = (0,)) -> str:
+    """Output of a program. Raises OSError with what it said, unless its exit code is `good`."""
     program = find(command[0])
     if program is None:
         raise OSError(errno.ENOENT, f"{command[0]} is not installed on this node")
@@ -58,7 +59,7 @@ def run(*command: str) -> str:
     except subprocess.TimeoutExpired:
         text = f"{command[0]} did not end in {_TIMEOUT_S:.0f} s"
         raise TimeoutError(errno.ETIMEDOUT, text) from None
-    if done.returncode != 0:
+    if done.returncode not in good:
         said = (done.stderr or done.stdout).strip()
         raise OSError(errno.EIO, f"{command[0]}: {said or f'exit code {done.returncode}'}")
     return done.stdout.strip()
@@ -72,7 +73,7 @@ def find(program: str) -> str | None:
 
 def can_loop() -> bool:
     """Whether files can be block devices and file systems here."""
-    programs = ("losetup", "mkfs.ext4", "resize2fs", "mount")
+    programs = ("losetup", "mkfs.ext4", "e2fsck", "resize2fs", "mount")
     return os.geteuid() == 0 and os.path.exists("/dev/loop-control") and all(map(find, programs))
 
 
@@ -109,11 +110,45 @@ def mount_image(image: str, target: str) -> None:
     run("mount", "-t", "ext4", "-o", "loop,nosuid,nodev", image, target)
 
 
-def grow_image(image: str, size_bytes: int, *, formatted: bool) -> None:
-    """The file, its devices and the file system, which may be in use."""
+def can_grow_mounted() -> bool:
+    """The kernel grows a file system in use only for those with CAP_SYS_RESOURCE."""
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+
+
+def formatted_bytes(image: str) -> int:
+    """How much of an image its ext4 takes: blocks and their size, from the superblock."""
+    with open(image, "rb") as file:
+        file.seek(1024)
+        head = file.read(28)
+    blocks, shift = int.from_bytes(head[4:8], "little"), int.from_bytes(head[24:28], "little")
+    return blocks << (10 + shift)
+
+
+def grow_image(image: str, size_bytes: int) -> None:
+    """The file, the devices that show it and the file system, which may be in use or not.
+
+    Raises OSError (EBUSY) where it is in use and so cannot grow.
+    """
+    if os.path.getsize(image) < size_bytes:
+        os.truncate(image, size_bytes)
+    if formatted_bytes(image) >= size_bytes:
+        return
+    devices = loop_devices(image)
+    if not devices:
+        run("e2fsck", "-f", "-p", image, good=(0, 1))  # 1: it has repaired something
+        run("resize2fs", image)
+        return
+    if not can_grow_mounted():
+        raise OSError(errno.EBUSY, "this node cannot grow a file system while a pod uses it")
+    for device in devices:
+        run("losetup", "--set-capacity", device)
+        run("resize2fs", device)
+
+
+def grow_device(image: str, size_bytes: int) -> None:
     if os.path.getsize(image) < size_bytes:
         os.truncate(image, size_bytes)
     for device in loop_devices(image):
         run("losetup", "--set-capacity", device)
-        if formatted:
-            run("resize2fs", device)

@@ -10,6 +10,14 @@ Object = dict[str, Any]
 Objects = Mapping[tuple[str, str], Object | None]
 
 
+_RETRY_S, _RETRY_MAX_S, _DOUBLED = 0.5, 30.0, 6
+
+
+def retry_after_s(tries: int) -> float:
+    """What a volume waits for is often there soon: it is being attached, its claim bound."""
+    return float(min(_RETRY_S * 2 ** min(tries - 1, _DOUBLED), _RETRY_MAX_S))
+
+
 class NotReady(Exception):
     """What the volume needs is not there yet: an event says so, and it is tried again."""
 
