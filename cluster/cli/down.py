@@ -71,7 +71,11 @@ def _reap_pods(shape: Shape) -> None:
 
     nodes = Path(shape.path("nodes"))
     for node in sorted(os.listdir(nodes)) if nodes.exists() else []:
-        reap.reap(str(nodes / node))
+        try:
+            reap.reap(str(nodes / node))
+        except OSError as error:
+            hint = "once it is there again, run `raykube down` again"
+            raise CommandError(f"pods of {node} may still run: {error}", hint=hint) from error
 
 
 def _forget_kubeconfig(shape: Shape) -> None:

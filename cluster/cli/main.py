@@ -46,6 +46,12 @@ def cli() -> None:
               "their own. Up to 4 groups.")  # fmt: skip
 @click.option("--metrics/--no-metrics", default=True, show_default=True,
               help="Serve metrics.k8s.io, for kubectl top and autoscaling.")  # fmt: skip
+@click.option("--runtime", type=click.Choice(["process", "cri"]), default="process",
+              show_default=True, help="What runs the containers of nodes: raykube itself, or a "
+              "container manager (containerd, CRI-O).")  # fmt: skip
+@click.option("--runtime-endpoint", default="", metavar="URL",
+              help="Where the container manager answers: "
+              "unix:///run/containerd/containerd.sock")  # fmt: skip
 @click.option("--etcd", is_flag=True,
               help="Serve the store by etcd's protocol too, for etcdctl.")  # fmt: skip
 @click.option("--restore", default=None, metavar="FILE",

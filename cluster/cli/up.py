@@ -29,6 +29,8 @@ def run(
     api_servers: int,
     controller_groups: Sequence[str],
     metrics: bool,
+    runtime: str,
+    runtime_endpoint: str,
     etcd: bool,
     restore: str | None,
     audit_policy: str | None,
@@ -43,6 +45,7 @@ def run(
     progress = Progress(quiet=quiet)
     if audit_policy:
         _check_policy(audit_policy)
+    _check_runtime(runtime, runtime_endpoint)
     shape = clusters.create(
         name,
         members=members,
@@ -51,6 +54,8 @@ def run(
         api_servers=api_servers,
         controller_groups=_groups(controller_groups),
         metrics=metrics,
+        runtime=runtime,
+        runtime_endpoint=runtime_endpoint,
         etcd=etcd,
         audit_policy=audit_policy or "",
         scheduler_configuration=_scheduler_configuration(scheduler_config),
@@ -69,6 +74,14 @@ def run(
             raise CommandError(str(error)) from error
         raise
     _greet(shape, target, progress)
+
+
+def _check_runtime(runtime: str, endpoint: str) -> None:
+    """Before anything is started. Raises CommandError."""
+    if (runtime == "process") == bool(endpoint):
+        text = "--runtime-endpoint is for --runtime cri, which needs it"
+        hint = "raykube up --runtime cri --runtime-endpoint unix:///run/containerd/containerd.sock"
+        raise CommandError(text, hint=hint, code=USAGE)
 
 
 def _groups(given: Sequence[str]) -> list[str]:

@@ -40,7 +40,8 @@ def node_actor(wiring: Wiring, index: int, node: Placed) -> ActorSpec:
         "capacity": _extended(wiring, node),
         "tls": tls,
         "rotate_certificates": True,
-        "runtime": "process",
+        "runtime": wiring.shape.runtime,
+        "runtime_endpoint": wiring.shape.runtime_endpoint,
     }
     proxy = {"node_name": node.name, "client": proxy_client, "mode": "userspace"}
     dns = {

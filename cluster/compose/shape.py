@@ -41,6 +41,10 @@ class Shape:
     """The file of an audit policy; without one nothing is noted."""
     metrics: bool = True
     """Whether metrics.k8s.io is served, beside the first controller manager."""
+    runtime: str = "process"
+    """What runs the containers of nodes: see `kubelet.runtimes.choice`."""
+    runtime_endpoint: str = ""
+    """Where it answers, on each machine with nodes; for container managers."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

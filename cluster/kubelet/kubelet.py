@@ -134,7 +134,9 @@ class Kubelet:
         self, seams: Seams, config: Config, client: Client, data_dir: str, groups: Tree | None
     ) -> Node:
         capacity = machine.capacity(config.get("capacity") or {}, data_dir)
-        self._labels = node_object.labels(self._name, config.get("labels") or {})
+        own = {choice.LABEL: config.get("runtime", "process")}
+        self._more_labels = own | dict(config.get("labels") or {})
+        self._labels = node_object.labels(self._name, self._more_labels)
         sandboxes = Sandboxes(
             data_dir,
             pod_cidr=config["pod_cidr"],
@@ -191,7 +193,7 @@ class Kubelet:
             ip=config["node_ip"],
             port=self._server.port,
             pod_cidr=config["pod_cidr"],
-            labels=config.get("labels") or {},
+            labels=self._more_labels,
             capacity=self._node.allocatable,
             runtime=f"{self._runtime.name}://{self._runtime.version}",
             problem=lambda: self._runtime.problem,

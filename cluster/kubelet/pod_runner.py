@@ -281,7 +281,8 @@ class PodRunner:
     ) -> str:
         """The id of what runs now."""
         node, name = self._node, action.name
-        shared = container_config.sandbox(pod, node.data_dir, cgroup_parent=self._group(pod))
+        handler = await self._runtime_handler(pod)
+        shared = container_config.sandbox(pod, node.data_dir, handler, self._group(pod))
         ip = node.sandboxes.set_up(pod, await node.runtime.run_pod(shared))
         pod["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
         pod["status"] |= {"hostIP": node.ip, "hostIPs": [{"ip": node.ip}]}
@@ -325,6 +326,19 @@ class PodRunner:
             return groups.set_up(pod) if groups is not None else ""
         except OSError as error:
             raise RuntimeFailure("CreateContainerError", f"control group: {error}") from error
+
+    async def _runtime_handler(self, pod: Object) -> str:
+        """Of the pod's RuntimeClass. Raises SandboxFailure if there is none of that name."""
+        name = pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        try:
+            found = await self._node.client.get("runtimeclasses.node.k8s.io", name)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            raise SandboxFailure(f'RuntimeClass "{name}" not found') from None
+        return str(found["handler"])
 
     def _target_id(self, container: Object) -> str:
         """Of the container whose processes an ephemeral one is to see; "" for none."""

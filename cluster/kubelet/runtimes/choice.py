@@ -10,6 +10,8 @@ from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.runtimes.base import Runtime
 
 KINDS = ("process", "cri")
+LABEL = "raykube.dev/runtime"
+"""Of nodes, so that a RuntimeClass can choose those that have its runtime."""
 NETWORKS = ("host", "cni")
 
 

@@ -150,6 +150,9 @@ class ProcessRuntime:
 
         The address is the kubelet's matter. Other namespaces are those of whichever container runs.
         """
+        if sandbox.runtime_handler not in ("", self.name):
+            text = f'no runtime for "{sandbox.runtime_handler}" is configured'
+            raise SandboxFailure(f"Failed to create pod sandbox: {text}")
         shares = sandbox.share_processes and self.isolation == "root" and not sandbox.host_pid
         if shares and sandbox.uid not in self._holders:
             await self._hold(sandbox)

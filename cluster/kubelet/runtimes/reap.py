@@ -18,6 +18,8 @@ from cluster.kubelet.runtimes.host_mounts import mounts
 from cluster.kubelet.volumes import local_store
 
 _DEATH_TIMEOUT_S = 10.0
+CONTAINER_MANAGER = "container-manager.json"
+"""In a node's folder: where the container manager of its pods is."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Reaped:
 def reap(data_dir: str) -> Reaped:
     """Kill every process of the node, unmount what is under `data_dir`, remove its pods' folders.
 
-    Raises TimeoutError if a process outlives SIGKILL by 10 s.
+    Raises TimeoutError if a process outlives SIGKILL by 10 s, OSError if the pods are in a
+    container manager that does not answer.
     """
     data_dir = os.path.abspath(data_dir)
-    processes = power_off(data_dir)
+    managed = _managed(data_dir, remove=True)
+    processes = managed + _kill_all(data_dir)
     unmounted = _unmount_all(data_dir)
     _remove_groups(data_dir)
     local_store.detach_all(data_dir)
@@ -49,6 +53,26 @@ def _remove_groups(data_dir: str) -> None:
 def power_off(data_dir: str) -> int:
     """SIGKILL to every process of the node, as if its machine died; records and files stay."""
     data_dir = os.path.abspath(data_dir)
+    return _managed(data_dir, remove=False) + _kill_all(data_dir)
+
+
+def _managed(data_dir: str, *, remove: bool) -> int:
+    """End what runs in a container manager, if the node has one."""
+    if not os.path.exists(os.path.join(data_dir, CONTAINER_MANAGER)):
+        return 0
+    from cluster.kubelet.runtimes.cri.reaping import Reaper
+
+    reaper = Reaper(data_dir)
+    try:
+        ended = reaper.remove_all() if remove else reaper.stop_all()
+    finally:
+        reaper.close()
+    if remove:
+        os.unlink(os.path.join(data_dir, CONTAINER_MANAGER))
+    return ended
+
+
+def _kill_all(data_dir: str) -> int:
     killed: list[records.Process] = []
     for folder in records.folders(data_dir):
         process = records.process_of(folder)
