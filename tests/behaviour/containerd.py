@@ -19,6 +19,8 @@ from cluster.kubelet.runtimes.helpers import linux
 from cluster.kubelet.runtimes.host_mounts import mounts
 
 IMAGE, PAUSE = "raykube.test/busybox:1", "raykube.test/pause:1"
+ANY = "docker.io/library/any:latest"
+"""The same as IMAGE: the image `any` of pods that run over every runtime."""
 _MISSING = image_archives.needs("containerd", "ctr", "runc")
 _WHY_NOT = "needs root" if os.geteuid() != 0 else _MISSING
 needs_containerd = pytest.mark.skipif(bool(_WHY_NOT), reason=f"containerd: {_WHY_NOT}")
@@ -69,7 +71,7 @@ class Containerd:
         self.start()
         sleeping = ["/bin/busybox", "sleep", "2147483647"]
         archives = [
-            image_archives.busybox(self.folder / "busybox.tar", IMAGE),
+            image_archives.busybox(self.folder / "busybox.tar", IMAGE, ANY),
             image_archives.busybox(self.folder / "pause.tar", PAUSE, Entrypoint=sleeping, Cmd=[]),
         ]
         for archive in archives:

@@ -44,6 +44,7 @@ class Cluster:
     ) -> None:
         """`node`: more of the kubelet's config, its runtime for instance."""
         self.folder, self._api_config, self._node_config = folder, api_config, node or {}
+        self.runtime = str(self._node_config.get("runtime", "process"))
         self._authority = Authority.create("test-ca")
         self._loop = loop or asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

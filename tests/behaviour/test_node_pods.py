@@ -8,9 +8,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dnslib
 import pytest
+from containerd import needs_containerd
 from node_cluster import (
     DNS_IP,
     SERVICE_IP,
@@ -23,6 +25,9 @@ from node_cluster import (
 
 pytestmark = needs_kubectl
 
+SMALL_WEB = """
+mkdir /tmp/web; echo -n $POD_NAME >/tmp/web/index.html; exec httpd -f -p $POD_IP:8080 -h /tmp/web
+"""
 WEB = """
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -33,11 +38,22 @@ http.server.HTTPServer((os.environ["POD_IP"], 8080), Handler).serve_forever()
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
+@pytest.fixture(scope="module", params=["process", pytest.param("cri", marks=needs_containerd)])
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """A cluster whose node runs containers itself, and one whose node has a real containerd."""
+    node = {"runtime": request.param}
+    if request.param == "cri":
+        node["runtime_endpoint"] = request.getfixturevalue("containerd").endpoint
+    made = Cluster(tmp_path_factory.mktemp("cluster"), node=node)
     yield made
     made.close()
+
+
+def web(cluster: Cluster) -> tuple[str, ...]:
+    """A server that tells the pod's name: the small image has no Python."""
+    return ("sh", "-c", SMALL_WEB) if cluster.runtime == "cri" else ("python3", "-c", WEB)
 
 
 def test_the_node_is_ready(cluster: Cluster) -> None:
@@ -88,7 +104,8 @@ def test_readiness_gates_traffic_and_a_failing_liveness_probe_restarts(cluster: 
             "initialDelaySeconds": 3,
         },
     }
-    cluster.apply(pod("live", "sh", "-c", "sleep 1000", container=container))
+    brief = {"terminationGracePeriodSeconds": 1}  # who is process 1 does not see SIGTERM
+    cluster.apply(pod("live", "sh", "-c", "sleep 1000", container=container, **brief))
     eventually(
         lambda: cluster.get("pod", "live")["status"]["containerStatuses"][0]["restartCount"] >= 1,
         timeout_s=60,
@@ -110,7 +127,8 @@ def test_a_service_balances_over_ready_pods_and_has_a_name(cluster: Cluster) -> 
     container = {"env": env, "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}}
     names = ["web-a", "web-b"]
     for name in names:
-        cluster.apply(pod(name, "python3", "-c", WEB, container=container))
+        brief = {"terminationGracePeriodSeconds": 1}
+        cluster.apply(pod(name, *web(cluster), container=container, **brief))
     for name in names:
         cluster.wait(name, "condition=Ready", "30s")
     port = {"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}
@@ -186,12 +204,21 @@ def test_a_job_like_pod_ends_and_a_bad_one_says_why(cluster: Cluster) -> None:
     cluster.apply(pod("job", "sh", "-c", "echo done; exit 3", restartPolicy="Never"))
     cluster.wait("job", "jsonpath={.status.phase}=Failed")
     assert cluster.kubectl("logs", "job") == "done\n"
-    nothing = pod("nothing")
-    del nothing["spec"]["containers"][0]["command"]
-    cluster.apply(nothing)
-    eventually(lambda: "CreateContainerError" in cluster.kubectl("get", "pod", "nothing"))
-    assert "give the container a `command`" in cluster.kubectl("describe", "pod", "nothing")
+    cluster.apply(bad_pod(cluster))
+    eventually(lambda: "CreateContainer" in cluster.kubectl("get", "pod", "nothing"))
+    why = "run as root" if cluster.runtime == "cri" else "give the container a `command`"
+    assert why in cluster.kubectl("describe", "pod", "nothing")
     cluster.kubectl("delete", "pod", "job", "nothing", "--timeout=20s")
+
+
+def bad_pod(cluster: Cluster) -> dict[str, Any]:
+    """Without a program where the runtime knows none, or of root where that is refused."""
+    nothing = pod("nothing")
+    main = nothing["spec"]["containers"][0]
+    del main["command"]
+    if cluster.runtime == "cri":
+        main["securityContext"] = {"runAsNonRoot": True}
+    return nothing
 
 
 def test_a_kubelet_asks_whether_a_user_may_read_from_it(cluster: Cluster) -> None:

@@ -21,6 +21,7 @@ from cluster.kubelet.runtimes.base import (
     ContainerSpec,
     ExecResult,
     PodSandbox,
+    Resources,
     RuntimeFailure,
     SandboxFailure,
     Usage,
@@ -349,6 +350,12 @@ class CriRuntime:
                     return
                 log.warning("container %s does not end: %s", container_id, error)
                 await self._seams.clock.sleep(_RETRY_S)
+
+    async def resize(self, container_id: str, wanted: Resources) -> None:
+        request = pb.UpdateContainerResourcesRequest(
+            container_id=container_id, linux=messages.linux_resources(wanted)
+        )
+        await self._client.runtime("UpdateContainerResources", request)
 
     async def remove(self, container_id: str) -> None:
         request = pb.RemoveContainerRequest(container_id=container_id)
