@@ -3,124 +3,173 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import uvloop
 from figures import tell
 from http1 import Http1, run_all
-from scheduling_cases import APART, PLAIN, SPREAD, Kind, node
+from scheduling_cases import FULL, LOW, PREEMPTING, Case, Kind, node
+from whole import MACHINE, Usage, Whole, whole
 
 from actors import collector
 from cluster.client.config import ClientConfig
+from cluster.kubelet.simulated.nodes import Model
+from cluster.kubelet.simulated.registration import register
 
 CONNECTIONS = 32
-KNOWN: Sequence[tuple[str, Kind, int, float]] = (
-    ("basic", PLAIN, 3000, 102.0),
-    ("zone spread", SPREAD, 3000, 87.0),
-    ("anti-affinity by host", APART, 900, 67.0),
-)
-"""Pods per 1,000 nodes, and pods per second of kube-scheduler 1.20 there."""
-
-
-class Cluster:
-    """`raykube up` in a home of its own. Its nodes have no kubelets, and nobody minds."""
-
-    def __init__(self, home: str) -> None:
-        self._environment = {**os.environ, "RAYKUBE_HOME": home, "RAYKUBE_NAME": "bench"}
-        self.kubeconfig, self._home = f"{home}/kubeconfig", home
-
-    def raykube(self, *arguments: str) -> None:
-        command = [sys.executable, "-c", "from cluster.cli.main import main; main()", *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=self._environment, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr or done.stdout)
-
-    def up(self) -> None:
-        self.raykube("up", "--nodes", "0", "--wait", "120s", "--kubeconfig", self.kubeconfig)
+ZONES = tuple(f"zone-{number}" for number in range(10))
+KNOWN = {
+    "basic": 102.0,
+    "topology spread, required": 87.0,
+    "pod anti-affinity, required": 67.0,
+}
+"""Pods per second of kube-scheduler 1.20 with its API server and 3 members of etcd: 1,000 nodes."""
+KNOWN_NODES = 1000
+MEASURED = "raykube.dev/measured"
+CLASSES = {LOW.priority: "low", PREEMPTING.priority: "high"}
+"""PriorityClasses by value."""
 
 
 class Bench:
-    def __init__(self, kubeconfig: str, nodes: int) -> None:
-        config = ClientConfig.from_kubeconfig(kubeconfig)
+    """`fleets`: none, and nodes are objects that nobody keeps alive and whose pods never run."""
+
+    def __init__(self, cluster: Whole, nodes: int, fleets: int) -> None:
+        self._cluster, self._nodes, self._fleets = cluster, nodes, fleets
+        config = ClientConfig.from_kubeconfig(cluster.kubeconfig)
         url = urllib.parse.urlsplit(config.servers[0])
         self._context = config.tls()
-        self._host, self._port, self._nodes = str(url.hostname), int(url.port or 443), nodes
+        self._host, self._port = str(url.hostname), int(url.port or 443)
+        self._links: list[Http1] = []
+        self._made = 0
 
-    async def run(self) -> None:
+    async def run(self, cases: Sequence[Case]) -> None:
+        self._cluster.client = self._cluster.new_client()
         assert self._context is not None
-        links = [
+        self._links = [
             await Http1.connect(self._host, self._port, self._context) for _ in range(CONNECTIONS)
         ]
-        made = (self._request("POST", "/api/v1/nodes", node(n)) for n in range(self._nodes))
-        await run_all(links, made, 201)
-        for name, kind, per_thousand, known in KNOWN:
-            await self._measure(links, name, kind, per_thousand * self._nodes // 1000, known)
-        for link in links:
+        await self._prepare()
+        for number, case in enumerate(cases):
+            await self._measure(case, f"case-{number}")
+        for link in self._links:
             link.close()
+        await self._cluster.client.close()
 
-    async def _measure(
-        self, links: list[Http1], name: str, kind: Kind, count: int, known: float
+    async def _prepare(self) -> None:
+        for value, name in CLASSES.items():
+            made = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": value}
+            made["metadata"] = {"name": name}
+            await self._cluster.client.create("priorityclasses.scheduling.k8s.io", made)
+        await self._register()
+
+    async def _register(self) -> None:
+        if not self._fleets:
+            made = (self._request("POST", "/api/v1/nodes", node(n)) for n in range(self._nodes))
+            await run_all(self._links, made, 201)
+            return
+        names = [f"fleet-{number}" for number in range(self._fleets)]
+        await register(self._cluster.client, self._nodes, Model(zones=ZONES), fleets=names)
+        while sum(f.get("reported_ready", 0) for f in self._cluster.facts("fleet")) < self._nodes:
+            await asyncio.sleep(0.2)
+
+    async def _measure(self, case: Case, space: str) -> None:
+        async with self._namespace(space) as path:
+            for kind, count in case.before:
+                await self._create(path, self._pods(kind, count * self._nodes // FULL))
+            await self._bound(space)
+            count = case.count(self._nodes)
+            before, start_s = await self._cluster.usage(), time.perf_counter()
+            created = await self._create(path, self._mixed(case, count))
+            await self._bound(space, f"{MEASURED}=true")
+            duration_s = time.perf_counter() - start_s
+            spent = (await self._cluster.usage()).since(before)
+            self._tell(case, count, duration_s, created, spent)
+            await self._bound(space, f"{MEASURED}!=false")
+
+    def _tell(
+        self, case: Case, count: int, duration_s: float, created_per_s: float, spent: Usage
     ) -> None:
-        space = name.replace(" ", "-")
-        created = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}
-        await run_all(links[:1], [self._request("POST", "/api/v1/namespaces", created)], 201)
-        account = f"/api/v1/namespaces/{space}/serviceaccounts/default"
-        while (await links[0].call(self._request("GET", account)))[0] != 200:
-            await asyncio.sleep(0.1)
-        path = f"/api/v1/namespaces/{space}/pods"
-        start_s = time.perf_counter()
-        pods = (kind.pod(f"pod-{number}", space) for number in range(count))
-        load = await run_all(links, (self._request("POST", path, pod) for pod in pods), 201)
-        while await self._unbound(links[0], path):
+        known = KNOWN.get(case.name) if self._nodes == KNOWN_NODES else None
+        peer = "kube-scheduler 1.20 at 1,000 nodes" if known else "threshold at 5,000 nodes"
+        all_ms = {kind: round(s * 1e3 / count, 2) for kind, s in spent.cpu_s.items()}
+        others = all_ms.pop(MACHINE) - sum(all_ms.values())
+        tell(
+            f"cluster: {case.name}",
+            "pods_per_s",
+            count / duration_s,
+            known or case.threshold,
+            peer_is=peer,
+            nodes=self._nodes,
+            simulated=bool(self._fleets),
+            pods=count,
+            creates_per_s=round(created_per_s),
+            cpu_ms_per_pod={kind: ms for kind, ms in all_ms.items() if ms},
+            cpu_ms_per_pod_of_others=round(max(0.0, others), 2),
+        )
+
+    def _mixed(self, case: Case, count: int) -> Iterator[dict[str, Any]]:
+        """The measured pods, and those of the churn among them. Too large ones never fit."""
+        for number, pod in enumerate(self._pods(case.measured[0], count, "true")):
+            yield pod
+            if case.churn and number % case.every == case.every - 1:
+                yield from self._pods(case.churn, 1, "false" if case.hopeless else "later")
+
+    def _pods(self, kind: Kind, count: int, measured: str = "") -> Iterator[dict[str, Any]]:
+        for _ in range(count):
+            self._made += 1
+            pod = kind.pod(f"pod-{self._made}", "")
+            pod["spec"]["terminationGracePeriodSeconds"] = 0
+            if priority := pod["spec"].pop("priority"):
+                pod["spec"]["priorityClassName"] = CLASSES[priority]
+            if measured:
+                pod["metadata"]["labels"][MEASURED] = measured
+            yield pod
+
+    async def _create(self, path: str, pods: Iterable[dict[str, Any]]) -> float:
+        """Creations per second."""
+        made = await run_all(self._links, (self._request("POST", path, p) for p in pods), 201)
+        return made.per_s
+
+    async def _bound(self, space: str, labels: str = "") -> None:
+        """Wait until no such pod is without a node."""
+        client = self._cluster.client
+        chosen = {"label_selector": labels, "field_selector": "spec.nodeName=", "limit": 1}
+        while (await client.list("pods", space, **chosen))["items"]:
             await asyncio.sleep(0.05)
-        duration_s = time.perf_counter() - start_s
-        facts = {"nodes": self._nodes, "pods": count, "creates_per_s": round(load.per_s)}
-        tell(f"cluster: {name}", "pods_per_s", count / duration_s, known, **facts)
-        await self._clear(links, path, count)
 
-    async def _unbound(self, link: Http1, path: str) -> bool:
-        query = "?fieldSelector=spec.nodeName%3D&limit=1"
-        _, body = await link.call(self._request("GET", path + query))
-        return bool(json.loads(body)["items"])
+    @contextlib.asynccontextmanager
+    async def _namespace(self, name: str) -> AsyncIterator[str]:
+        """Its path of pods. It is empty again afterwards."""
+        client = self._cluster.client
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await client.create("namespaces", made)
+        while not (await client.list("serviceaccounts", name))["items"]:
+            await asyncio.sleep(0.1)
+        path = f"/api/v1/namespaces/{name}/pods"
+        yield path
+        await client.raw("DELETE", f"{path}?gracePeriodSeconds=0")
+        await self._cluster.none_left("pods", name)
 
-    async def _clear(self, links: list[Http1], path: str, count: int) -> None:
-        now = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
-        names = (f"{path}/pod-{number}" for number in range(count))
-        await run_all(links, (self._request("DELETE", name, now) for name in names), 200)
-
-    def _request(self, method: str, target: str, body: Any = None) -> bytes:
-        content = b"" if body is None else json.dumps(body).encode()
-        head = [
+    def _request(self, method: str, target: str, body: Any) -> bytes:
+        content = json.dumps(body).encode()
+        head = (
             f"{method} {target} HTTP/1.1",
             f"Host: {self._host}",
             "User-Agent: bench",
             "Accept: application/json",
-            *(
-                ["Content-Type: application/json", f"Content-Length: {len(content)}"]
-                if content
-                else []
-            ),
-        ]
+            "Content-Type: application/json",
+            f"Content-Length: {len(content)}",
+        )
         return "\r\n".join([*head, "", ""]).encode() + content
 
 
-def run(nodes: int) -> None:
+def run(nodes: int, cases: Sequence[Case], fleets: int) -> None:
     collector.calm()
-    with tempfile.TemporaryDirectory(prefix="rk-") as home:
-        cluster = Cluster(home)
-        try:
-            cluster.up()
-            uvloop.install()
-            asyncio.run(Bench(cluster.kubeconfig, nodes).run())
-        finally:
-            cluster.raykube("down", "-q")
+    with whole("--nodes", "0", "--fleets", str(fleets)) as cluster:
+        uvloop.install()
+        asyncio.run(Bench(cluster, nodes, fleets).run(cases))
