@@ -74,11 +74,13 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The outcome of a write. `removed`: the object is gone now; `data` is its last state."""
+    """The outcome of a write. `removed`: the object is gone now; `data` is its last state.
+    `revision`: of the transaction that wrote it, or of the object that is as wanted already."""
 
     data: bytes
     created: bool = False
     removed: bool = False
+    revision: int = 0
 
     @property
     def obj(self) -> Object:
@@ -295,7 +297,7 @@ class Registry:
         self, data: bytes, revision: int, dry_run: bool, *, created: bool = False
     ) -> Written:
         shown = data if dry_run and created else encoding.splice(data, revision)
-        return Written(shown, created)
+        return Written(shown, created, revision=revision)
 
     # -- updating ----------------------------------------------------------------------------
 
@@ -349,7 +351,7 @@ class Registry:
             namespace, name, change, subresource="binding", dry_run=dry_run, beside=beside
         )
         if not dry_run:
-            binders.note(node, writer, int(written.obj["metadata"]["resourceVersion"]))
+            binders.note(node, writer, written.revision)
         return written
 
     async def _changed(
@@ -427,8 +429,8 @@ class Registry:
             if newer.revision == current.revision:
                 self._refuse_taken_claims(name, added, added, responses[1:])
             return newer
-        written = self._written(data, current.revision if dry_run else revision, dry_run)
-        return Written(written.data, removed=finished)
+        revision = current.revision if dry_run else revision
+        return Written(encoding.splice(data, revision), removed=finished, revision=revision)
 
     # -- deleting ----------------------------------------------------------------------------
 

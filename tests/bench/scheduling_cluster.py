@@ -110,6 +110,11 @@ class Bench:
             creates_per_s=round(created_per_s),
             cpu_ms_per_pod={kind: ms for kind, ms in all_ms.items() if ms},
             cpu_ms_per_pod_of_others=round(max(0.0, others), 2),
+            requests_per_pod={
+                f"{verb} {resource}": round(made / count, 2)
+                for (verb, resource), made in spent.requests.items()
+                if made >= count / 10
+            },
         )
 
     def _mixed(self, case: Case, count: int) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.scheduler.devices.pools import Device, Identity
+from cluster.scheduler.devices.ledger import Ledger, share
+from cluster.scheduler.devices.pools import Amounts, Device
 from cluster.scheduler.plugins.tolerations import tolerated
 
 Object = dict[str, Any]
@@ -23,12 +24,14 @@ class TooHard(Exception):
 
 @dataclass(frozen=True)
 class Picked:
-    """One device for one request of the claim with that number."""
+    """One device for one request of the claim with that number; `share` of its capacity, if others
+    may have the rest."""
 
     claim: int
     request: str
     device: Device
     admin: bool
+    share: Amounts
 
 
 class Search:
@@ -36,12 +39,12 @@ class Search:
         self,
         claims: Sequence[Object],
         devices: Sequence[Device],
-        used: set[Identity],
+        ledger: Ledger,
         selects: Selects,
     ) -> None:
-        """`used`: devices that belong to claims already."""
+        """`ledger`: what belongs to claims already."""
         self._claims, self._devices = claims, devices
-        self._used, self._selects = set(used), selects
+        self._ledger, self._selects = ledger.copy(), selects
         self._picked: list[Picked] = []
         self._steps = 0
         self._requests = [
@@ -98,24 +101,26 @@ class Search:
         if count == 0:
             return self._request(at + 1)
         for position, device in enumerate(left):
-            if len(left) - position < count:
+            rest = left[position:]
+            if len(rest) < count and not any(each.shareable for each in rest):
                 return False
             self._steps += 1
             if self._steps > STEPS:
                 raise TooHard
             if self._take(claim, name, asked, device):
-                if self._some(at, claim, name, asked, left[position + 1 :], count - 1):
+                if self._some(at, claim, name, asked, rest[not device.shareable :], count - 1):
                     return True
                 self._give_back()
         return False
 
     def _take(self, claim: int, name: str, asked: Object, device: Device) -> bool:
-        admin = bool(asked.get("adminAccess"))
-        if not admin and device.identity in self._used:
+        admin, taken = bool(asked.get("adminAccess")), share(device, asked)
+        if not admin and (taken is None or not self._ledger.room(device, taken)):
             return False
-        self._picked.append(Picked(claim, name, device, admin))
+        picked = Picked(claim, name, device, admin, {} if admin else taken or {})
+        self._picked.append(picked)
         if not admin:
-            self._used.add(device.identity)
+            self._ledger.take(device, picked.share)
         if self._constrained(claim):
             return True
         self._give_back()
@@ -124,7 +129,7 @@ class Search:
     def _give_back(self) -> None:
         picked = self._picked.pop()
         if not picked.admin:
-            self._used.discard(picked.device.identity)
+            self._ledger.give_back(picked.device, picked.share)
 
     def _constrained(self, claim: int) -> bool:
         """Whether the claim's constraints hold for what has been picked so far."""

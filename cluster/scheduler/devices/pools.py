@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from cluster.machinery import quantity
 from cluster.scheduler.columns import Mask, View
 from cluster.scheduler.plugins.node_selector import any_term
 
 Object = dict[str, Any]
 Identity = tuple[str, str, str]
 """(driver, pool, device)"""
+Amounts = Mapping[str, int]
+"""By name, in nano units."""
+Counted = Mapping[tuple[str, ...], int]
+"""Of the counters of pools, in nano units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +27,9 @@ class Device:
     given: Object
     place: Object
     """Where it can be used: nodeName, nodeSelector or allNodes, of the slice or its own."""
+    consumes: Counted = field(default_factory=dict)
+    limits: Counted = field(default_factory=dict)
+    """What there is of all counters of its pool."""
 
     @property
     def driver(self) -> str:
@@ -37,11 +45,13 @@ class Device:
         return found
 
     @property
-    def usable(self) -> bool:
-        """Devices that share counters or capacity with others are not supported."""
-        return not any(
-            self.given.get(key) for key in ("consumesCounters", "allowMultipleAllocations")
-        )
+    def shareable(self) -> bool:
+        """Several claims may have a part of it each."""
+        return bool(self.given.get("allowMultipleAllocations"))
+
+    @property
+    def capacity(self) -> Mapping[str, Object]:
+        return self.given.get("capacity") or {}
 
 
 def devices(slices: Iterable[Object]) -> list[Device]:
@@ -52,12 +62,41 @@ def devices(slices: Iterable[Object]) -> list[Device]:
         pools.setdefault((spec["driver"], spec["pool"]["name"]), []).append(each)
     found = []
     for (driver, pool), given in sorted(pools.items()):
-        for each in _complete(given):
+        complete = _complete(given)
+        limits = _limits(complete)
+        for each in complete:
             spec = each["spec"]
             for device in spec.get("devices") or ():
+                identity = (driver, pool, device["name"])
                 place = device if spec.get("perDeviceNodeSelection") else spec
-                found.append(Device((driver, pool, device["name"]), device, place))
-    return [device for device in found if device.usable]
+                found.append(Device(identity, device, place, _consumes(each, device), limits))
+    return found
+
+
+def _limits(slices: Iterable[Object]) -> Counted:
+    """Counters belong to a slice, and its devices consume them; or to the whole pool, if they
+    are published in a slice without devices (as releases after 1.34 have it)."""
+    found = {}
+    for each in slices:
+        for group in each["spec"].get("sharedCounters") or ():
+            for name, counter in group["counters"].items():
+                found[_counter(each, group["name"], name)] = quantity.parse(counter["value"])
+    return found
+
+
+def _consumes(slice_: Object, device: Object) -> Counted:
+    return {
+        _counter(slice_, group["counterSet"], name): quantity.parse(counter["value"])
+        for group in device.get("consumesCounters") or ()
+        for name, counter in group["counters"].items()
+    }
+
+
+def _counter(slice_: Object, group: str, name: str) -> tuple[str, ...]:
+    spec = slice_["spec"]
+    own = [each["name"] for each in spec.get("sharedCounters") or () if spec.get("devices")]
+    where = slice_["metadata"]["name"] if group in own else ""
+    return spec["driver"], spec["pool"]["name"], where, group, name
 
 
 def _complete(slices: Sequence[Object]) -> Sequence[Object]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cluster.machinery import quantity
 from cluster.scheduler.columns.catalog import Catalog
 from cluster.scheduler.devices.allocation import Picked
-from cluster.scheduler.devices.pools import Identity
+from cluster.scheduler.devices.pools import Amounts, Identity
 from cluster.scheduler.model.pod_info import PodInfo
 
 Object = dict[str, Any]
@@ -61,14 +63,15 @@ def may_use(pod: PodInfo, claim: Object) -> bool:
     return any(user.get("uid") == pod.uid for user in users) or len(users) < MOST_USERS
 
 
-def used_devices(catalog: Catalog) -> set[Identity]:
-    """Those that are allocated to some claim, without those given for administration."""
-    found = set()
+def taken(catalog: Catalog) -> Iterable[tuple[Identity, Amounts]]:
+    """Devices that are allocated to claims, each with the capacity that is the claim's alone;
+    without those given for administration."""
     for claim in catalog.list(CLAIMS):
         for each in ((allocation(claim) or {}).get("devices") or {}).get("results") or ():
             if not each.get("adminAccess"):
-                found.add((each["driver"], each["pool"], each["device"]))
-    return found
+                consumed = (each.get("consumedCapacity") or {}).items()
+                amounts = {name: quantity.parse(value) for name, value in consumed}
+                yield (each["driver"], each["pool"], each["device"]), amounts
 
 
 def allocated(claim: Object, number: int, picked: Sequence[Picked], node: str) -> Object:
@@ -79,6 +82,8 @@ def allocated(claim: Object, number: int, picked: Sequence[Picked], node: str) -
         driver, pool, device = each.device.identity
         result = {"request": each.request, "driver": driver, "pool": pool, "device": device}
         results.append(result | ({"adminAccess": True} if each.admin else {}))
+        if each.device.shareable and not each.admin:
+            results[-1] |= _share(claim, len(results), each)
     new = copy.deepcopy(claim)
     given: Object = {"devices": {"results": results}}
     config = (claim["spec"].get("devices") or {}).get("config")
@@ -88,6 +93,17 @@ def allocated(claim: Object, number: int, picked: Sequence[Picked], node: str) -
         given["nodeSelector"] = selector
     new["status"] = {**(claim.get("status") or {}), "allocation": given}
     return new
+
+
+def _share(claim: Object, number: int, picked: Picked) -> Object:
+    """`shareID` tells the users of a device apart; the claim's uid makes it unique."""
+    capacity = picked.device.capacity
+    consumed = {
+        name: quantity.format(amount, binary=str(capacity[name]["value"]).endswith("i"))
+        for name, amount in picked.share.items()
+    }
+    share_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{claim['metadata']['uid']}/{number}")
+    return {"shareID": str(share_id), "consumedCapacity": consumed}
 
 
 def _selector(picked: Sequence[Picked], node: str) -> Object | None:

@@ -12,6 +12,7 @@ from cluster.machinery.cel import CelError
 from cluster.machinery.status import ApiError
 from cluster.scheduler.columns import Columns, View
 from cluster.scheduler.devices.allocation import Picked, Search, TooHard
+from cluster.scheduler.devices.ledger import Ledger
 from cluster.scheduler.devices.pools import Device, by_node, devices
 from cluster.scheduler.devices.selectors import selects
 from cluster.scheduler.framework import FilterPlugin, PreFilterPlugin, Refused, Rejection
@@ -29,7 +30,7 @@ from cluster.scheduler.plugins.device_claims import (
     may_use,
     missing,
     reserved,
-    used_devices,
+    taken,
 )
 from cluster.scheduler.plugins.node_selector import any_term
 
@@ -85,14 +86,15 @@ class DynamicResources(PreFilterPlugin, FilterPlugin, ReservePlugin, PreBindPlug
     def _search(self, view: View, claims: Sequence[Object]) -> list[list[Picked] | None]:
         """Per node, the devices for these claims. Nodes with the same devices share the answer."""
         catalog = view.columns.catalog
-        used = used_devices(catalog)
+        published = self._published(view.columns)
+        ledger = Ledger(taken(catalog), published)
         kept: dict[tuple[int, ...], list[Picked] | None] = {}
         found = []
-        for usable in by_node(view, self._published(view.columns)):
+        for usable in by_node(view, published):
             key = tuple(map(id, usable))
             if key not in kept:
                 search = Search(
-                    claims, usable, used, lambda a, d: self._selects(view.columns, a, d)
+                    claims, usable, ledger, lambda a, d: self._selects(view.columns, a, d)
                 )
                 try:
                     kept[key] = search.run()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scheduling_objects import columns_of, decide, feasible_nodes, node, pod
 
 from cluster.scheduler.devices.allocation import Search
+from cluster.scheduler.devices.ledger import Ledger, share
 from cluster.scheduler.devices.pools import devices
 from cluster.scheduler.framework.effects import Unbindable
 from cluster.scheduler.model.pod_info import PodInfo
@@ -209,6 +210,143 @@ def test_what_is_reserved_for_one_pod_is_not_given_to_the_next():
     assert assumed["status"]["reservedFor"] == [{"resource": "pods", "name": "p", "uid": first.uid}]
 
 
+# Partitions and shares
+
+CLAIM = "resourceclaims.resource.k8s.io"
+
+
+def allocation_of(columns, *found):
+    """What the pods that use the claims get on n0, one after the other; None: nothing."""
+    plugin, results = DynamicResources(), []
+    for name in found:
+        try:
+            plugin.reserve(columns, PodInfo.of(user(name, name=f"p-{name}")), "n0")
+        except Unbindable:
+            results.append(None)
+        else:
+            kept = columns.catalog.get(CLAIM, f"ns/{name}")
+            results.append(kept["status"]["allocation"]["devices"]["results"])
+    return results
+
+
+def partition(name, memory):
+    counters = {"memory": {"value": memory}}
+    return device(name, consumesCounters=[{"counterSet": "gpu-0", "counters": counters}])
+
+
+def gpu_memory(value):
+    return [{"name": "gpu-0", "counters": {"memory": {"value": value}}}]
+
+
+def names_of(results):
+    return [found and [each["device"] for each in found] for found in results]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["with the devices", "slice of its own"])
+def test_partitions_are_given_out_while_their_hardware_has_room(apart):
+    parts = partition("whole", "40Gi"), partition("half", "20Gi"), partition("other", "20Gi")
+    if apart:
+        slices = [slice_of("n0", *parts, count=2), slice_of("n0", count=2)]
+        slices[1]["spec"]["sharedCounters"] = gpu_memory("40Gi")
+    else:
+        slices = [slice_of("n0", *parts)]
+        slices[0]["spec"]["sharedCounters"] = gpu_memory("40Gi")
+    claims = [claim(name, request()) for name in "ab"]
+    found = allocation_of(columns_of(NODES, **world(claims, slices)), "a", "b")
+    assert names_of(found) == [["whole"], None]
+    smaller = [claim("a", request(count=2)), *claims[1:]]
+    found = allocation_of(columns_of(NODES, **world(smaller, slices)), "a", "b")
+    assert names_of(found) == [["half", "other"], None]
+
+
+def test_counters_of_two_slices_are_not_mixed_up_and_unknown_ones_are_empty():
+    slices = [slice_of("n0", partition("d0", "10Gi"), count=3)]
+    slices.append(slice_of("n0", partition("d1", "10Gi"), device("plain"), count=3))
+    slices.append(slice_of("n0", *(device(f"x{i}", "b") for i in range(3)), count=3))
+    slices[0]["spec"]["sharedCounters"] = gpu_memory("10Gi")
+    model = f'device.attributes["{DRIVER}"].model == "a"'
+    claims = [claim(name, request("r", 1, model)) for name in "abc"]
+    found = allocation_of(columns_of(NODES, **world(claims, slices)), "a", "b", "c")
+    assert names_of(found) == [["d0"], ["plain"], None]
+
+
+def shared(name, memory="40Gi", **policy):
+    made = device(name, memory=memory, allowMultipleAllocations=True)
+    if policy:
+        made["capacity"]["memory"]["requestPolicy"] = policy
+    return made
+
+
+def part(memory=None, **more):
+    return request(capacity={"requests": {"memory": memory}} if memory else None, **more)
+
+
+def test_claims_share_a_device_that_allows_it_until_its_capacity_is_given_out():
+    claims = [claim(n, part(m)) for n, m in (("a", "30Gi"), ("b", "20Gi"), ("c", "10Gi"))]
+    columns = columns_of(NODES, **world(claims, [slice_of("n0", shared("d0"))]))
+    first, second, third = allocation_of(columns, "a", "b", "c")
+    assert second is None
+    assert [each[0]["consumedCapacity"]["memory"] for each in (first, third)] == ["30Gi", "10Gi"]
+    assert first[0]["shareID"] != third[0]["shareID"]
+    columns = columns_of(
+        NODES, **world([*claims, claim("d", part())], [slice_of("n0", shared("d0"))])
+    )
+    assert [found is None for found in allocation_of(columns, "d", "c")] == [False, True]
+
+
+def test_one_claim_may_have_several_shares_unless_they_must_be_distinct():
+    slices, twice = [slice_of("n0", shared("d0"))], part("20Gi", count=2)
+    columns = columns_of(NODES, **world([claim("a", twice)], slices))
+    assert names_of(allocation_of(columns, "a")) == [["d0", "d0"]]
+    apart = [{"distinctAttribute": f"{DRIVER}/index"}]
+    columns = columns_of(NODES, **world([claim("a", twice, constraints=apart)], slices))
+    assert allocation_of(columns, "a") == [None]
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "expected"),
+    [
+        ({}, None, 40),
+        ({}, "3Gi", 3),
+        ({}, "41Gi", None),
+        ({"default": "4Gi"}, None, 4),
+        ({"default": "4Gi", "validValues": ["4Gi", "8Gi", "16Gi"]}, "5Gi", 8),
+        ({"default": "4Gi", "validValues": ["4Gi", "8Gi", "16Gi"]}, "17Gi", None),
+        ({"default": "4Gi", "validRange": {"min": "4Gi", "max": "12Gi"}}, "1Gi", 4),
+        ({"default": "4Gi", "validRange": {"min": "4Gi", "max": "12Gi"}}, "13Gi", None),
+        ({"default": "4Gi", "validRange": {"min": "4Gi", "step": "3Gi"}}, "8Gi", 10),
+        ({"default": "4Gi", "validRange": {"min": "4Gi", "step": "3Gi"}}, "7Gi", 7),
+    ],
+)
+def test_a_share_is_rounded_up_as_the_device_says(policy, asked, expected):
+    (one,) = devices([slice_of("n0", shared("d0", **policy))])
+    found = share(one, part(asked)["exactly"])
+    assert (found and found["memory"] / 2**30 / 10**9) == expected
+
+
+def test_a_whole_device_must_have_the_capacity_that_is_asked_for():
+    assert feasible_nodes(NODES, user("c"), **world([claim("c", part("64Gi"))], SLICES)) == {"n1"}
+    other = request(capacity={"requests": {"cores": "1"}})
+    assert not feasible_nodes(NODES, user("c"), **world([claim("c", other)], SLICES))
+
+
+@settings(max_examples=200, deadline=None, print_blob=True)
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    st.integers(1, 6),
+    st.lists(st.integers(1, 2), min_size=1, max_size=3),
+)
+def test_partitions_are_found_if_there_are_some_that_fit_together(sizes, memory, asked):
+    found = slice_of("n", *(partition(f"d{i}", str(size)) for i, size in enumerate(sizes)))
+    found["spec"]["sharedCounters"] = gpu_memory(str(memory))
+    claims = [claim(str(i), request(count=count)) for i, count in enumerate(asked)]
+    picked = Search(claims, devices([found]), Ledger((), ()), lambda *_: True).run()
+    fewest = sum(sorted(sizes)[: sum(asked)])
+    assert (picked is not None) == (sum(asked) <= len(sizes) and fewest <= memory)
+    if picked is not None:
+        assert sum(sizes[int(p.device.identity[2][1:])] for p in picked) <= memory
+
+
 # Against trying everything
 
 
@@ -237,7 +375,7 @@ def test_a_set_of_devices_is_found_if_there_is_one(models, asked, same):
         and (not same or len({models[i] for i in chosen}) == 1)
         for chosen in itertools.permutations(range(len(models)), len(slots))
     )
-    picked = Search(claims, found, set(), selects).run()
+    picked = Search(claims, found, Ledger((), ()), selects).run()
     assert (picked is not None) == possible
     if picked is not None:
         names = [p.device.identity[2] for p in picked]
