@@ -1,11 +1,11 @@
 """The scheduler: the pure core alone, and end to end through the API server and the store.
 
-usage: scripts/bench scheduler [--nodes 1000,5000] [--fleets 1] [--only core,packing,cluster]
-                               [CASE...]
+usage: scripts/bench scheduler [--nodes 1000,5000] [--fleets 1] [--members 3]
+                               [--only core,packing,cluster] [CASE...]
 
 The core is measured as pods decided per second in one process, beside upstream's thresholds
 (scheduler_perf, 5,000 nodes). End to end ("cluster"), pods are made, scheduled and bound through
-the API server and three members of the store, on simulated nodes: beside a real kube-scheduler
+the API server and members of the store, on simulated nodes: beside a real kube-scheduler
 1.20 with its API server and 3 members of etcd (1,000 nodes, 2 cores, on another day), or else
 upstream's thresholds. With --fleets 0 nodes are objects that nobody keeps alive, as they were for
 that peer, and no pod runs. CASE: part of a case's name.
@@ -133,6 +133,7 @@ def main() -> None:
     )
     parser.add_argument("--nodes", default="1000,5000")
     parser.add_argument("--fleets", type=int, default=1)
+    parser.add_argument("--members", type=int, default=3, choices=[1, 3, 5])
     parser.add_argument("--only", default="core,packing,cluster")
     parser.add_argument("cases", nargs="*")
     given = parser.parse_args()
@@ -143,7 +144,7 @@ def main() -> None:
     if "core" in sections:
         core(sizes, wanted)
     for size in sizes if "cluster" in sections else ():
-        scheduling_cluster.run(size, wanted, given.fleets)
+        scheduling_cluster.run(size, wanted, given.fleets, given.members)
 
 
 if __name__ == "__main__":

@@ -62,8 +62,12 @@ class Bench:
 
     async def _prepare(self) -> None:
         for value, name in CLASSES.items():
-            made = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": value}
-            made["metadata"] = {"name": name}
+            made = {
+                "apiVersion": "scheduling.k8s.io/v1",
+                "kind": "PriorityClass",
+                "metadata": {"name": name},
+                "value": value,
+            }
             await self._cluster.client.create("priorityclasses.scheduling.k8s.io", made)
         await self._register()
 
@@ -80,7 +84,8 @@ class Bench:
     async def _measure(self, case: Case, space: str) -> None:
         async with self._namespace(space) as path:
             for kind, count in case.before:
-                await self._create(path, self._pods(kind, count * self._nodes // FULL))
+                if there := count * self._nodes // FULL:
+                    await self._create(path, self._pods(kind, there))
             await self._bound(space)
             count = case.count(self._nodes)
             before, start_s = await self._cluster.usage(), time.perf_counter()
@@ -142,9 +147,12 @@ class Bench:
 
     async def _bound(self, space: str, labels: str = "") -> None:
         """Wait until no such pod is without a node."""
-        client = self._cluster.client
-        chosen = {"label_selector": labels, "field_selector": "spec.nodeName=", "limit": 1}
-        while (await client.list("pods", space, **chosen))["items"]:
+        while True:
+            page = await self._cluster.client.list(
+                "pods", space, label_selector=labels, field_selector="spec.nodeName=", limit=1
+            )
+            if not page["items"]:
+                return
             await asyncio.sleep(0.05)
 
     @contextlib.asynccontextmanager
@@ -173,8 +181,9 @@ class Bench:
         return "\r\n".join([*head, "", ""]).encode() + content
 
 
-def run(nodes: int, cases: Sequence[Case], fleets: int) -> None:
+def run(nodes: int, cases: Sequence[Case], fleets: int, members: int) -> None:
     collector.calm()
-    with whole("--nodes", "0", "--fleets", str(fleets)) as cluster:
-        uvloop.install()
+    uvloop.install()
+    shape = ("--nodes", "0", "--fleets", str(fleets), "--members", str(members))
+    with whole(*shape) as cluster:
         asyncio.run(Bench(cluster, nodes, fleets).run(cases))

@@ -19,8 +19,8 @@ def figures(script: str, *options: str) -> dict[str, dict[str, Any]]:
     command = [sys.executable, str(FOLDER / script), "--members", "1", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
-    _, *lines = map(json.loads, done.stdout.splitlines())
-    return {line["figure"]: line for line in lines}
+    lines = map(json.loads, done.stdout.splitlines())
+    return {line["figure"]: line for line in lines if "figure" in line}
 
 
 @pytest.mark.cluster
@@ -39,6 +39,15 @@ def test_controllers_are_measured_on_simulated_nodes() -> None:
     assert found["a Deployment rolls out"]["objects"] == 10
     assert found["10 Jobs complete"]["requests_per_object"] > 1
     assert found["a namespace is deleted"]["objects"] == 50
+
+
+@pytest.mark.cluster
+def test_scheduling_is_measured_end_to_end_on_simulated_nodes() -> None:
+    options = ("--only", "cluster", "--nodes", "10", "basic", "preemption", "unschedulable churn")
+    found = figures("bench_scheduler.py", *options)
+    assert found["cluster: basic"]["pods"] == 100
+    assert found["cluster: preemption"]["raykube"] > 0
+    assert found["cluster: unschedulable churn"]["requests_per_pod"]["create pods"] >= 2
 
 
 @pytest.mark.cluster
