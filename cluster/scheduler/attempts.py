@@ -8,17 +8,16 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from actors.seams import Clock
 from cluster.client import ClientError
 from cluster.machinery.status import ApiError
+from cluster.scheduler import consultation
 from cluster.scheduler.binder import NotThere
 from cluster.scheduler.binding import Binding
 from cluster.scheduler.extenders import Extender, ExtenderError
 from cluster.scheduler.followed import Followed
 from cluster.scheduler.framework.cycle import Cycle
-from cluster.scheduler.framework.decision import Decision, Diagnosis
+from cluster.scheduler.framework.decision import Decision
 from cluster.scheduler.framework.effects import Handle
 from cluster.scheduler.framework.gang import schedule_group
 from cluster.scheduler.framework.plugin import Nomination
@@ -92,41 +91,12 @@ class Attempts:
         self, waiting: Waiting, cycle: Cycle, extenders: Sequence[Extender], since_s: float
     ) -> None:
         try:
-            decision = await self._consult(waiting.pod, cycle, extenders)
+            decision = await consultation.decide(waiting.pod, cycle, extenders)
         except ExtenderError as error:
             await self._broken(waiting, str(error), since_s)
             return
         binds = next((extender for extender in extenders if extender.binds), None)
         await self._settle(waiting, decision, since_s, binds)
-
-    async def _consult(self, pod: PodInfo, cycle: Cycle, extenders: Sequence[Extender]) -> Decision:
-        """As `Cycle.decide`; while extenders think, the columns may change, so at the end only
-        nodes count on which the pod still fits."""
-        columns = cycle.columns
-        feasible, _, refused = cycle.feasible(pod)
-        if refused is not None or not feasible.any():
-            return cycle.decide(pod)
-        names = [columns.names[row] for row in np.flatnonzero(feasible)]
-        diagnosis = Diagnosis(len(columns), resolvable=np.zeros(len(columns), np.bool_))
-        for extender in extenders:
-            try:
-                verdict = await extender.filter(columns, pod, names)
-            except ExtenderError:
-                if not extender.ignorable:
-                    raise
-                continue
-            diagnosis.reasons.update(verdict.failed.values())
-            names = [name for name in names if name in verdict.nodes]
-        scores = [await extender.scores(columns, pod, names) for extender in extenders]
-        feasible, evaluation, refused = cycle.feasible(pod)
-        feasible &= columns.table.mask(names)
-        if refused is not None or not feasible.any():
-            return Decision(diagnosis=diagnosis)
-        more = np.zeros(len(columns), np.int64)
-        for name, score in ((n, s) for given in scores for n, s in given.items()):
-            if name in columns.rows:
-                more[columns.rows[name]] += score
-        return cycle.select(pod, feasible, evaluation, more)
 
     # What follows from a decision
 

@@ -14,7 +14,9 @@ from actors.seams import Seams
 from cluster.client import Client, ClientConfig, ClientError
 from cluster.scheduler.columns import Columns
 from cluster.scheduler.framework.effects import Unbindable
+from cluster.scheduler.framework.plugin import Candidate
 from cluster.scheduler.model.pod_info import PodInfo
+from cluster.scheduler.preemption.candidates import importance
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,43 @@ class Extender:
         except (ExtenderError, KeyError, TypeError, ValueError) as error:
             log.warning("extender %s did not rank nodes: %s", self._given["urlPrefix"], error)
             return {}
+
+    async def preempt(
+        self, columns: Columns, pod: PodInfo, candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        """Those on which it lets the pod preempt, each with the victims that it chose of those on
+        the node. Raises ExtenderError."""
+        if not self._given.get("preemptVerb"):
+            return candidates
+        answer = await self._ask("preemptVerb", self._victims(pod, candidates))
+        chosen = answer.get("NodeNameToMetaVictims") or {}
+        found = (self._candidate(columns, name, each or {}) for name, each in chosen.items())
+        return [candidate for candidate in found if candidate is not None]
+
+    def _victims(self, pod: PodInfo, candidates: Sequence[Candidate]) -> Object:
+        """Pods by uid if it knows them itself, else as they are."""
+        cached = bool(self._given.get("nodeCacheCapable"))
+        victims = {
+            candidate.node: {
+                "Pods": [{"UID": v.uid} if cached else v.pod for v in candidate.victims],
+                "NumPDBViolations": candidate.violations,
+            }
+            for candidate in candidates
+        }
+        return {"Pod": pod.pod, f"NodeNameTo{'Meta' if cached else ''}Victims": victims}
+
+    def _candidate(self, columns: Columns, node: str, given: Object) -> Candidate | None:
+        """None if it may be ignored and names no victims; otherwise that is its error."""
+        there = {pod.uid: pod for pod in columns.pods_on(node)} if node in columns.rows else {}
+        uids = [each["UID"] for each in given.get("Pods") or ()]
+        if not uids and self.ignorable:
+            return None
+        if not uids:
+            raise ExtenderError(f"expected at least one victim pod on node {node}")
+        if missing := [uid for uid in uids if uid not in there]:
+            raise ExtenderError(f"there is no pod {missing[0]} on node {node}")
+        victims = sorted((there[uid] for uid in uids), key=importance)
+        return Candidate(node, tuple(victims), int(given.get("NumPDBViolations") or 0))
 
     async def bind(self, pod: PodInfo, node: str) -> None:
         """Raises Unbindable."""

@@ -6,7 +6,7 @@ A plugin is a class with a `name` that takes part in as many extension points as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -129,16 +129,28 @@ class PostFilterPlugin(Plugin, ABC):
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A node on which room can be made. `victims`: the most important one first. `violations` of
+    disruption budgets."""
+
+    node: str
+    victims: tuple[PodInfo, ...]
+    violations: int
+
+
+@dataclass(frozen=True)
 class Nomination:
     """A node, and the pods that have to go from it first; or no node, and why.
 
-    `keeps`: without a node here, an earlier nomination of the pod stands.
+    `keeps`: without a node here, an earlier nomination of the pod stands. `candidates`: all nodes
+    that would do; extenders may rule out some.
     """
 
     node: str = ""
     victims: tuple[PodInfo, ...] = ()
     message: str = ""
     keeps: bool = False
+    candidates: Sequence[Candidate] = ()
 
 
 class ScorePlugin(Plugin, ABC):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from cluster.machinery import meta
 from cluster.scheduler.framework.cycle import Cycle
 from cluster.scheduler.framework.decision import NOT_HELPFUL, Diagnosis, histogram
-from cluster.scheduler.framework.plugin import Nomination, PostFilterPlugin
+from cluster.scheduler.framework.plugin import Candidate, Nomination, PostFilterPlugin
 from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.preemption.budgets import Budgets
-from cluster.scheduler.preemption.candidates import Candidate, DryRun, pick
+from cluster.scheduler.preemption.candidates import DryRun, pick
 
 BUDGETS = "poddisruptionbudgets.policy"
 
@@ -35,7 +35,7 @@ class DefaultPreemption(PostFilterPlugin):
         candidates = self._find(dry_run, cycle.columns.names, rows)
         if candidates:
             best = pick(candidates)
-            return Nomination(best.node, best.victims)
+            return Nomination(best.node, best.victims, candidates=candidates)
         return Nomination(message=_message(diagnosis, len(rows), dry_run.reasons))
 
     def _offered(self, cycle: Cycle, diagnosis: Diagnosis) -> NDArray[np.intp]:

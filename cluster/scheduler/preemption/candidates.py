@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,19 +14,10 @@ from cluster.scheduler.columns import Mask, View
 from cluster.scheduler.framework.cycle import Cycle
 from cluster.scheduler.framework.decision import NO_VICTIMS
 from cluster.scheduler.framework.evaluation import passing
-from cluster.scheduler.framework.plugin import Scope
+from cluster.scheduler.framework.plugin import Candidate, Scope
 from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.preemption.budgets import Budgets
 from cluster.scheduler.preemption.trial import Alone, Together, Trial
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """`victims`: the most important one first. `violations` of disruption budgets."""
-
-    node: str
-    victims: tuple[PodInfo, ...]
-    violations: int
 
 
 class DryRun:

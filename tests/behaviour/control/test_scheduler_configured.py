@@ -65,7 +65,8 @@ def test_schedulers_leave_the_pods_of_other_names_alone(control_plane, make):
 
 
 class ExtenderServer:
-    """Lets only n1 and n2 through, likes n2, and says no to pods that are named `no`."""
+    """Lets only n1 and n2 through, likes n2, says no to pods that are named `no`, and lets nobody
+    be preempted on n1."""
 
     def __init__(self):
         self.asked = Counter()
@@ -93,10 +94,21 @@ class ExtenderServer:
         self.asked[verb] += 1
         if verb == "prioritize":
             return [{"Host": n, "Score": 10 if n == "n2" else 0} for n in given["NodeNames"]]
+        if verb == "preempt":
+            return {"NodeNameToMetaVictims": self._victims(given)}
         if given["Pod"]["metadata"]["name"] == "no":
             return {"NodeNames": [], "FailedNodes": dict.fromkeys(given["NodeNames"], "said no")}
         left = [n for n in given["NodeNames"] if n in ("n1", "n2")]
         return {"NodeNames": left, "FailedNodes": {}}
+
+    def _victims(self, given):
+        """By uid, whether it was told pods or only their uids; n1 is left out."""
+        if (known := given.get("NodeNameToMetaVictims")) is None:
+            known = {
+                node: {**each, "Pods": [{"UID": p["metadata"]["uid"]} for p in each["Pods"]]}
+                for node, each in given["NodeNameToVictims"].items()
+            }
+        return {node: each for node, each in known.items() if node != "n1"}
 
 
 def test_an_extender_filters_and_ranks_nodes(control_plane, make):
@@ -144,6 +156,46 @@ def test_an_extender_that_does_not_answer_stops_pods_unless_it_may_be_ignored(co
     control_plane(test)
 
 
+@pytest.mark.parametrize("cached", [False, True], ids=["pods are sent", "only their names are"])
+def test_an_extender_rules_out_nodes_on_which_room_could_be_made(control_plane, make, cached):
+    async def test(plane):
+        for name, value in (("lowest", 1), ("low", 2), ("high", 1000)):
+            await plane.client.create("priorityclasses.scheduling.k8s.io", make_class(name, value))
+        async with ExtenderServer() as server:
+            extender = {
+                "urlPrefix": server.url,
+                "preemptVerb": "preempt",
+                "nodeCacheCapable": cached,
+            }
+            await plane.scheduler(configuration={**VERSION, "extenders": [extender]})
+            for n, priority in ((1, "lowest"), (2, "low")):
+                await plane.client.create("nodes", make.node(f"n{n}", cpu="1"))
+                spec = {"priorityClassName": priority, "terminationGracePeriodSeconds": 0}
+                await plane.client.create("pods", make.pod(priority, cpu="800m", **spec))
+                await nodes_of(plane, n)
+            boss = make.pod("boss", cpu="600m", priorityClassName="high")
+            await plane.client.create("pods", boss)
+
+            async def settled():
+                pods = await plane.items("pods")
+                where = {p["metadata"]["name"]: p["spec"].get("nodeName") for p in pods}
+                return where == {"lowest": "n1", "boss": "n2"}
+
+            await plane.until(settled)
+            assert server.asked["preempt"] >= 1
+
+    control_plane(test)
+
+
+def make_class(name, value):
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name},
+        "value": value,
+    }
+
+
 def test_a_group_of_pods_is_scheduled_at_once_or_waits(control_plane, make):
     async def test(plane):
         gang = {"multiPoint": {"enabled": [{"name": "GangScheduling"}]}}
@@ -174,6 +226,18 @@ def test_a_group_of_pods_is_scheduled_at_once_or_waits(control_plane, make):
 
 PLUGIN = """
 from cluster.scheduler.framework import FilterPlugin, Rejection
+from cluster.scheduler.framework.effects import BindPlugin, Unbindable
+
+
+class FailsOnce(BindPlugin):
+    name = "FailsOnce"
+    failed = 0
+
+    async def bind(self, handle, pod, node):
+        if pod.name == "g1" and not self.failed:
+            self.failed += 1
+            raise Unbindable("not now")
+        return None
 
 
 class OnlyBlue(FilterPlugin):
@@ -198,7 +262,7 @@ class Broken(FilterPlugin):
 def plugins(tmp_path, monkeypatch):
     (tmp_path / "own_plugins.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield ["own_plugins:OnlyBlue", "own_plugins:Broken"]
+    yield ["own_plugins:OnlyBlue", "own_plugins:Broken", "own_plugins:FailsOnce"]
     sys.modules.pop("own_plugins", None)
 
 
@@ -216,5 +280,35 @@ def test_plugins_of_users_take_part_and_a_broken_one_stops_no_others(control_pla
         lines = [*scheduler.metrics()]
         name = 'scheduler_schedule_attempts_total{profile="default-scheduler",result="scheduled"}'
         assert f"{name} 1" in lines
+
+    control_plane(test)
+
+
+def test_a_group_goes_on_when_the_binding_of_one_of_its_pods_fails(control_plane, make, plugins):
+    """What is bound stays: a binding cannot be taken back, only the pod can be deleted."""
+
+    async def test(plane):
+        binds = {"disabled": [{"name": "*"}], "enabled": [{"name": "FailsOnce"}]}
+        binds["enabled"].append({"name": "DefaultBinder"})
+        enabled = {"multiPoint": {"enabled": [{"name": "GangScheduling"}]}, "bind": binds}
+        configuration = {**VERSION, "profiles": [{"plugins": enabled}]}
+        await plane.client.create("nodes", make.node("n0", cpu="3"))
+        await plane.scheduler(configuration=configuration, plugins=plugins)
+        uids = set()
+        for n in range(3):
+            pod = make.pod(f"g{n}", cpu="1")
+            pod["metadata"]["labels"] = {
+                "pod-group.scheduling.sigs.k8s.io/name": "job",
+                "pod-group.scheduling.sigs.k8s.io/min-available": "3",
+            }
+            uids.add((await plane.client.create("pods", pod))["metadata"]["uid"])
+
+        async def told_of_it():
+            events = await plane.items("events")
+            return any(e["message"] == "not now" for e in events)
+
+        await plane.until(told_of_it)
+        assert set((await nodes_of(plane, 3)).values()) == {"n0"}
+        assert {p["metadata"]["uid"] for p in await plane.items("pods")} == uids
 
     control_plane(test)
