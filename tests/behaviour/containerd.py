@@ -108,6 +108,11 @@ class Containerd:
         """Ids of what runs, sandboxes too."""
         return self._ctr("-n", "k8s.io", "tasks", "ls", "-q").stdout.split()
 
+    def pid_of(self, task: str) -> int:
+        """Of the first process of a container or sandbox that runs."""
+        lines = self._ctr("-n", "k8s.io", "tasks", "ls").stdout.splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(task))
+
     def close(self) -> None:
         for task in self.tasks():
             self._ctr("-n", "k8s.io", "tasks", "rm", "-f", task)

@@ -148,10 +148,25 @@ class CriRuntime:
     async def _watch_condition(self) -> None:
         while True:
             try:
+                await self._end_with_sandboxes()
                 self.problem = await self._condition()
             except CriError as error:
                 self.problem = f"container runtime is down: {error}"
             await self._seams.clock.sleep(_CONDITION_S)
+
+    async def _end_with_sandboxes(self) -> None:
+        """What runs in a sandbox that has died shares nothing with the pod's next containers."""
+        running = {c.pod_uid for c in self._known.values() if c.running}
+        if not running:
+            return
+        for sandbox in await self._list_sandboxes():
+            pod_uid = sandbox.labels[messages.POD_UID]
+            current = self._shared.get(pod_uid)
+            is_current = current is None or current.sandbox_id == sandbox.id
+            if sandbox.state != pb.SANDBOX_READY and is_current and pod_uid in running:
+                request = pb.StopPodSandboxRequest(pod_sandbox_id=sandbox.id)
+                await self._client.runtime("StopPodSandbox", request, SANDBOX_TIMEOUT_S)
+                self._look.set()
 
     async def _condition(self) -> str:
         answer = await self._client.runtime("Status", pb.StatusRequest())
@@ -204,9 +219,13 @@ class CriRuntime:
     async def _rotate(self) -> None:
         while True:
             await self._seams.clock.sleep(_LOGS_S)
-            for container_id, container in list(self._known.items()):
-                if container.running:
-                    await self._logs.rotate(container_id, container.log_path)
+            await self.rotate_logs()
+
+    async def rotate_logs(self) -> None:
+        """Those that are too large; once in 10 s that happens by itself."""
+        for container_id, container in list(self._known.items()):
+            if container.running:
+                await self._logs.rotate(container_id, container.log_path)
 
     async def _reopen_log(self, container_id: str) -> None:
         request = pb.ReopenContainerLogRequest(container_id=container_id)

@@ -22,6 +22,12 @@ COMMAND_PROTOCOL, FORWARD_PROTOCOL = "v4.channel.k8s.io", "portforward.k8s.io"
 _HANDSHAKE_TIMEOUT_S = 30.0
 _HEAD_SIZE_BYTES_MAX = 64 * 1024
 _STATUS_SIZE_BYTES_MAX = 1 << 20
+_SAID_AGAIN = (
+    "Internal error occurred: ",
+    "error executing command in container: ",
+    "failed to exec in container: ",
+)
+"""What the kubelet's own answer begins with."""
 
 
 class _Begun:
@@ -182,7 +188,10 @@ def exit_code(text: bytes) -> int:
     for cause in (status.get("details") or {}).get("causes") or ():
         if cause.get("reason") == "ExitCode" and str(cause.get("message")).isdigit():
             return int(cause["message"])
-    raise RuntimeFailure("ExecFailed", status.get("message") or "the command failed")
+    message = str(status.get("message") or "the command failed")
+    for said in _SAID_AGAIN:
+        message = message.removeprefix(said)
+    raise RuntimeFailure("ExecFailed", message)
 
 
 async def command(network: Network, url: str, wanted: Wanted) -> RemoteCommand:
