@@ -24,6 +24,7 @@ def manager_actor(wiring: Wiring, manager: Placed) -> ActorSpec:
         **_group(wiring, wiring.layout.controller_managers.index(manager)),
         "own_accounts": True,
         "default_storage_class": True,
+        "csi_folder": wiring.shape.path("csi"),
         "signing": {"certificate": client["ca"], "key": ca_key},
         "service_account_key": account_key,
         "root_ca": wiring.authority.pair.certificate.decode(),

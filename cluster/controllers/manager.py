@@ -13,6 +13,7 @@ from actors.seams import Seams
 from cluster.client import Client, ClientConfig, Elected
 from cluster.controllers.accounts import Accounts
 from cluster.controllers.admission_policy_status import AdmissionPolicyStatus
+from cluster.controllers.attach_detach import AttachDetach
 from cluster.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from cluster.controllers.certificates import (
     CertificateApprover,
@@ -21,6 +22,9 @@ from cluster.controllers.certificates import (
 )
 from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from cluster.controllers.cronjob import CronJobController
+from cluster.controllers.csi_attacher import CsiAttacher
+from cluster.controllers.csi_provisioner import CsiProvisioner
+from cluster.controllers.csi_resizer import CsiResizer
 from cluster.controllers.daemonset import DaemonSetController
 from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.disruption import DisruptionController
@@ -55,6 +59,7 @@ from cluster.controllers.volume_protection import ClaimProtection, VolumeProtect
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     AdmissionPolicyStatus,
+    AttachDetach,
     BootstrapSigner,
     CertificateApprover,
     CertificateCleaner,
@@ -62,6 +67,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClaimProtection,
     ClusterRoleAggregation,
     CronJobController,
+    CsiAttacher,
+    CsiProvisioner,
+    CsiResizer,
     DaemonSetController,
     DeploymentController,
     DisruptionController,
@@ -96,6 +104,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
 )
 
 
+CSI = (CsiAttacher, CsiProvisioner, CsiResizer)
+"""Speak to drivers: only where a folder for the drivers' sockets is given."""
+
 OFF_BY_DEFAULT = frozenset({BootstrapSigner.name, TokenCleaner.name})
 """As upstream: "*" does not mean these."""
 
@@ -119,7 +130,9 @@ class ControllerManager(Elected):
     """Config beside `Elected`'s: controllers, node_grace_s, eviction_toleration_s, root_ca (PEM;
     by default the client's CA), signing (files of the authority: certificate, key; without them
     nothing is signed), service_account_key (a file: signs tokens that secrets hold), own_accounts
-    (whether each acts as its own account), node_ipam (see `node_ipam`; off without it),
+    (whether each acts as its own account), csi_folder (where CSI drivers put their sockets; no
+    CSI without it), default_storage_class (whether to make the class `local`), node_ipam
+    (see `node_ipam`; off without it),
     group (managers of another group elect among themselves: they run other controllers)."""
 
     lease_name = "kube-controller-manager"
@@ -142,6 +155,8 @@ class ControllerManager(Elected):
             self._kinds = [kind for kind in self._kinds if kind is not ServiceAccountTokens]
         if not (config.get("node_ipam") or {}).get("cluster_cidrs"):
             self._kinds = [kind for kind in self._kinds if kind is not NodeIpamController]
+        if not config.get("csi_folder"):
+            self._kinds = [kind for kind in self._kinds if kind not in CSI]
         await super().start(seams, config)
 
     def facts(self) -> Mapping[str, Any]:

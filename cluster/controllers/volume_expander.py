@@ -17,6 +17,7 @@ from cluster.machinery import local_volumes, meta, quantity
 Object = dict[str, Any]
 
 CLAIMS, VOLUMES = "persistentvolumeclaims", "persistentvolumes"
+_RETRY_S = 5.0
 RESIZING, PENDING = "Resizing", "FileSystemResizePending"
 PENDING_TEXT = (
     "Waiting for user to (re-)start a pod to finish file system resize of volume on node."
@@ -58,10 +59,9 @@ class VolumeExpander(Controller):
         wanted = claim["spec"]["resources"]["requests"]["storage"]
         if quantity.parse(wanted) <= quantity.parse(volume["spec"]["capacity"]["storage"]):
             return None
-        await self._grow(claim, volume, wanted)
-        return None
+        return await self._grow(claim, volume, wanted)
 
-    async def _grow(self, claim: Object, volume: Object, wanted: str) -> None:
+    async def _grow(self, claim: Object, volume: Object, wanted: str) -> Result | None:
         now_s = self.clock.wall()
         if not meta.condition_is(claim, RESIZING):
             claim = copy.deepcopy(claim)
@@ -72,11 +72,12 @@ class VolumeExpander(Controller):
         except NotExpanded as error:
             text = f"resize volume {meta.name(volume)} failed: {error}"
             self.events.event(claim, "Warning", "VolumeResizeFailed", text)
-            raise
+            return Result(_RETRY_S)
         spec = {"capacity": {**volume["spec"]["capacity"], "storage": wanted}}
         # The claim first: a node that sees the new size may be done before the next line.
         await self._tell(claim, wanted, now_s, on_node=on_node)
         await self.client.patch(VOLUMES, meta.name(volume), {"spec": spec})
+        return None
 
     async def _tell(self, claim: Object, size: str, now_s: float, *, on_node: bool) -> None:
         new = copy.deepcopy(claim)

@@ -33,9 +33,11 @@ from cluster.kubelet.server import KubeletServer
 from cluster.kubelet.stats.pages import StatsPages
 from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import Tokens
+from cluster.kubelet.volumes.csi_drivers import CsiDrivers
 from cluster.kubelet.volumes.local_holdings import LocalHoldings
 from cluster.kubelet.volumes.local_store import LocalStore
 from cluster.kubelet.volumes.manager import VolumeManager
+from cluster.kubelet.volumes.plugins.csi import Csi
 from cluster.kubelet.volumes.plugins.empty_dir import EmptyDir
 from cluster.kubelet.volumes.plugins.host_path import HostPath, Local
 from cluster.kubelet.volumes.plugins.local_driver import LocalDriver
@@ -178,9 +180,17 @@ class Kubelet:
         self._holdings = LocalHoldings(client, self._name, store)
         selector = f"metadata.name={self._name}"
         self._own_node = Informer(client, "nodes", field_selector=selector)
+        self._csi_objects = Informer(client, "csidrivers.storage.k8s.io")
+        registry = os.path.join(data_dir, "plugins_registry")
+        self._drivers = CsiDrivers(client, self._seams, self._name, registry, self._drivers_changed)
         local = LocalDriver(store, self._holdings.announce)
-        plugins = (HostPath(), EmptyDir(allocatable), Local(), Nfs(), local)
+        csi = Csi(data_dir, client, self._drivers, self._csi_objects, self._node_now)
+        plugins = (HostPath(), EmptyDir(allocatable), Local(), Nfs(), local, csi)
         return VolumeManager(data_dir, allocatable, plugins, client, self._node_now)
+
+    def _drivers_changed(self) -> None:
+        for runner in self._runners.values():
+            runner.volumes_changed()
 
     def _node_now(self) -> Object:
         own = {"metadata": {"name": self._name, "labels": self._labels}}
@@ -216,6 +226,9 @@ class Kubelet:
         self._services.start()
         self._pods.start()
         self._own_node.start()
+        self._csi_objects.start()
+        self._drivers.start()
+        self._parts += [self._csi_objects.stop, self._drivers.stop]
         self._volume_loop = VolumeLoop(
             self._seams, self._own_node, self._holdings, self._node.volumes, self._runners.values
         )

@@ -16,6 +16,9 @@ WAIT_S = 90.0
 
 
 class VolumeCluster(Cluster):
+    csi: Path
+    """Where drivers put the sockets of their controller services."""
+
     def __init__(self, folder: Path, **manager: Any) -> None:
         super().__init__(folder)
         client = self._client("admin")

@@ -28,6 +28,7 @@ class VolumeManager:
         node: Callable[[], Object] = lambda: {"metadata": {"name": ""}},
     ) -> None:
         """`node`: its Node as it is now, at least with name and labels; `client`: for claims."""
+        self._told: list[str] = []
         self._data_dir = data_dir
         self._client, self._node = client, node
         self._allocatable = allocatable
@@ -88,9 +89,11 @@ class VolumeManager:
             ready = self._placements.is_ready(placed)
             if not ready:
                 self._placements.put(placed, ready=False)
+            if placed.in_use:
+                await self._report(self.in_use())
             await plugin.set_up(wanted, placed)
             if not ready:
-                if plugin.owned and not placed.read_only and not wanted.block:
+                if plugin.owns(wanted) and not placed.read_only and not wanted.block:
                     await self._own(wanted.pod, placed.path)
                 self._placements.put(placed, ready=True)
             if self._client is not None and wanted.claim is not None:
@@ -176,11 +179,26 @@ class VolumeManager:
             self._verified.discard((uid, placed.name))
             if not self._placements.users(placed.identity, placed.plugin):
                 self._locks.pop(placed.identity, None)
+        await self._report(self.in_use())
         if left := mounting.below(os.path.join(self._data_dir, "pods", uid, "volumes")):
             raise OSError(f"{left[0]} is still mounted: its files are not removed")
 
+    async def _report(self, names: list[str]) -> None:
+        """node.status.volumesInUse: told before a volume is touched, so that it stays attached."""
+        if self._client is None or names == self._told:
+            return
+        patch = {"status": {"volumesInUse": names or None}}
+        name = self._node()["metadata"]["name"]
+        await self._client.patch("nodes", name, patch, subresource="status")
+        self._told = names
+
+    async def begin(self) -> None:
+        """Say what is in use from before this kubelet: the Node may know otherwise."""
+        self._told = ["unknown"]
+        await self._report(self.in_use())
+
     def in_use(self) -> list[str]:
-        """For node.status.volumesInUse."""
+        """What is attached and must stay so, as node.status.volumesInUse has it."""
         return sorted({placed.in_use for placed in self._placements.all() if placed.in_use})
 
     def handles_in_use(self, plugin: str) -> set[str]:

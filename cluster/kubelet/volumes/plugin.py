@@ -73,8 +73,10 @@ class Plugin(Protocol):
     """All methods may be repeated: each brings about what is still missing."""
 
     name: str
-    owned: bool
-    """Whether fsGroup may own its files."""
+
+    def owns(self, wanted: Wanted) -> bool:
+        """Whether fsGroup may own its files."""
+        ...
 
     def supports(self, wanted: Wanted) -> bool: ...
 

@@ -43,6 +43,7 @@ class VolumeLoop:
         self._seams, self._node, self._resync_s = seams, node, resync_s
         self._holdings, self._volumes, self._pods = holdings, volumes, pods
         self._changed = asyncio.Event()
+        self._begun = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -78,9 +79,12 @@ class VolumeLoop:
             await self._changed.wait()
             self._changed.clear()
             try:
+                if not self._begun:
+                    await self._volumes.begin()
+                    self._begun = True
                 done = all([await self._holdings.follow(n, self._in_use) for n in self._own()])
             except (ApiError, ClientError) as error:
-                log.warning("volumes that this node holds: %s", error)
+                log.warning("volumes of this node: %s", error)
                 done = False
             if not done:
                 self._seams.clock.call_later(_RETRY_S, self._changed.set)

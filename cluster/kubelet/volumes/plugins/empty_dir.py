@@ -18,10 +18,12 @@ Object = dict[str, Any]
 
 class EmptyDir:
     name = "kubernetes.io/empty-dir"
-    owned = True
 
     def __init__(self, allocatable: Mapping[str, str]) -> None:
         self._allocatable = allocatable
+
+    def owns(self, wanted: Wanted) -> bool:
+        return True
 
     def supports(self, wanted: Wanted) -> bool:
         return wanted.source.get("emptyDir") is not None

@@ -13,7 +13,9 @@ class HostPath:
     """Nothing of it is ours: it is neither owned by a group nor removed."""
 
     name = "kubernetes.io/host-path"
-    owned = False
+
+    def owns(self, wanted: Wanted) -> bool:
+        return False
 
     def supports(self, wanted: Wanted) -> bool:
         return wanted.source.get("hostPath") is not None
@@ -36,7 +38,9 @@ class Local:
     """The PersistentVolume's `local` path: a folder, or a block device. It has to be there."""
 
     name = "kubernetes.io/local-volume"
-    owned = True
+
+    def owns(self, wanted: Wanted) -> bool:
+        return True
 
     def supports(self, wanted: Wanted) -> bool:
         return wanted.source.get("local") is not None

@@ -13,12 +13,14 @@ from cluster.machinery import local_volumes, quantity
 
 class LocalDriver:
     name = local_volumes.DRIVER
-    owned = True
 
     def __init__(self, store: LocalStore, announce: Callable[[str], Awaitable[None]]) -> None:
         """`announce` returns once the API knows that this node holds the volume."""
         self._store = store
         self._announce = announce
+
+    def owns(self, wanted: Wanted) -> bool:
+        return True
 
     def supports(self, wanted: Wanted) -> bool:
         return wanted.volume is not None and local_volumes.is_local(wanted.volume)

@@ -12,7 +12,9 @@ from cluster.kubelet.volumes.plugin import Placed, Wanted
 
 class Nfs:
     name = "kubernetes.io/nfs"
-    owned = False
+
+    def owns(self, wanted: Wanted) -> bool:
+        return False
 
     def supports(self, wanted: Wanted) -> bool:
         return wanted.source.get("nfs") is not None
