@@ -23,6 +23,7 @@ from cluster.controllers.certificates import (
 from cluster.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from cluster.controllers.cronjob import CronJobController
 from cluster.controllers.csi_attacher import CsiAttacher
+from cluster.controllers.csi_capacity import CsiCapacity
 from cluster.controllers.csi_provisioner import CsiProvisioner
 from cluster.controllers.csi_resizer import CsiResizer
 from cluster.controllers.daemonset import DaemonSetController
@@ -68,6 +69,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClusterRoleAggregation,
     CronJobController,
     CsiAttacher,
+    CsiCapacity,
     CsiProvisioner,
     CsiResizer,
     DaemonSetController,
@@ -104,7 +106,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
 )
 
 
-CSI = (CsiAttacher, CsiProvisioner, CsiResizer)
+CSI = (CsiAttacher, CsiCapacity, CsiProvisioner, CsiResizer)
 """Speak to drivers: only where a folder for the drivers' sockets is given."""
 
 OFF_BY_DEFAULT = frozenset({BootstrapSigner.name, TokenCleaner.name})
