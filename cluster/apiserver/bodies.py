@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.apiserver.http.messages import Request
 from cluster.apiserver.negotiation import JSON, PROTOBUF, YAML, body_type
-from cluster.machinery import kinds, status, strict
+from cluster.machinery import defaulting, empties, kinds, status, strict
 from cluster.machinery.codec import json_codec, protobuf, yaml_codec
 from cluster.machinery.errors import BadRequest
 from cluster.machinery.kinds import Kind
@@ -80,13 +80,39 @@ def require_kind(obj: Object, api_version: str, kind: str) -> None:
         )
 
 
-def conform(request: Request, obj: Object, doubles: list[str], form: Kind | None = None) -> Object:
-    """As `checked`, with defaults filled in."""
+def conform(
+    request: Request,
+    obj: Object,
+    doubles: list[str],
+    form: Kind | None = None,
+    parts: frozenset[str] | None = None,
+) -> Object:
+    """As `checked`, with defaults filled in. `parts`: the fields that may be other than they were
+    stored, where that is known; only those are looked at.
+    """
     managers = _without_managers(obj)
-    checked(request, obj, doubles, form).default(obj)
+    if parts is None or form is not None:
+        checked(request, obj, doubles, form).default(obj)
+    else:
+        _conform_parts(request, obj, doubles, parts)
     if managers is not None:
         obj["metadata"]["managedFields"] = managers
     return obj
+
+
+def _conform_parts(
+    request: Request, obj: Object, doubles: list[str], parts: frozenset[str]
+) -> None:
+    """What follows from several fields is still filled in for the whole object."""
+    looked_at = {*parts, "kind", "apiVersion"}
+    part = {name: value for name, value in obj.items() if name in looked_at}
+    empties.drop(part, checked(request, part, doubles).merge_type)
+    for name in looked_at:
+        if name in part:
+            obj[name] = part[name]
+        else:
+            obj.pop(name, None)
+    defaulting.apply(obj)
 
 
 def _without_managers(obj: Object) -> Any:

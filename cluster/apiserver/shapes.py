@@ -65,15 +65,20 @@ class Shaper:
             return self._encoded(200, self._table([e.decode() for e in page.entries], list_meta))
         if self.wanted.shape:
             return self._encoded(200, self._partial_list(page.entries, list_meta))
-        return self._bytes(200, self._joined([e.data for e in page.entries], list_meta))
+        return self._items([e.data for e in page.entries], list_meta)
 
-    def _joined(self, items: Sequence[bytes], list_meta: dict[str, Any]) -> bytes:
+    def _items(self, items: Sequence[bytes], list_meta: dict[str, Any]) -> Response:
         head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
             self.resource.list_kind.encode(),
             self.resource.api_version.encode(),
             json_codec.encode(list_meta),
         )
-        return b"%b%b]}\n" % (head, b",".join(items))
+        rest = [b","] * (2 * len(items))
+        rest[::2] = items
+        rest[-1:] = [b"]}\n"]
+        if self.wanted.encoding == JSON:
+            return Response(200, head, self.wanted.content_type, rest=rest)
+        return self._bytes(200, b"".join((head, *rest)))
 
     def _table(self, objects: Sequence[Any], list_meta: dict[str, Any]) -> dict[str, Any]:
         return printing.table(

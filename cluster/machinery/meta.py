@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 Object = dict[str, Any]
@@ -12,14 +13,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def format_time(unix_s: float) -> str:
     """metav1.Time: whole seconds of UTC, rounded down ("2026-01-02T03:04:05Z")."""
-    return datetime.fromtimestamp(unix_s // 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_to_the_second(int(unix_s // 1))}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(unix_s: int) -> str:
+    """Much of what is written in one second bears the same time."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def format_micro_time(unix_s: float) -> str:
     """metav1.MicroTime: six decimals, always ("2026-01-02T03:04:05.000006Z")."""
     micros = round(unix_s * 1_000_000)
-    whole = datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{whole}.{micros % 1_000_000:06d}Z"
+    return f"{_to_the_second(micros // 1_000_000)}.{micros % 1_000_000:06d}Z"
 
 
 def parse_time(text: str) -> float:

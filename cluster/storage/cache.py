@@ -137,9 +137,9 @@ class ResourceCache:
 
     def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """In key order, those under a prefix that come after a key."""
-        start = after or prefix
-        for key in self._entries.irange(start, prefix + LAST, inclusive=(not after, True)):
-            yield self._entries[key]
+        entries = self._entries
+        keys_ = entries.irange(after or prefix, prefix + LAST, inclusive=(not after, True))
+        return map(entries.__getitem__, keys_)
 
     def select(self, selection: Selection, after: str = "") -> Iterator[Entry]:
         """Those of a selection, in key order."""

@@ -260,6 +260,34 @@ def test_unknown_fields_warn_or_fail_as_asked(api: Any) -> None:
     assert "colour" not in json.loads(answer)
 
 
+@pytest.mark.parametrize("kind", ["merge", "strategic-merge"])
+def test_of_a_patch_what_it_names_is_checked_and_the_rest_stays(api: Any, kind: str) -> None:
+    headers = {"Content-Type": f"application/{kind}-patch+json"}
+    path, name = f"{PODS}/parts-{kind}", f"parts-{kind}"
+    _, before = api.json("POST", PODS, pod(name))
+
+    def patched(part: dict[str, Any], query: str = "", at: str = path) -> tuple[int, Any, Any]:
+        status, told, answer = api.raw("PATCH", at + query, json.dumps(part).encode(), headers)
+        return status, told, json.loads(answer)
+
+    status, told, now = patched({"colour": "red", "metadata": {"labels": {"a": "b"}}})
+    assert (status, told["warning"]) == (200, '299 - "unknown field \\"colour\\""')
+    assert "colour" not in now
+    assert now["metadata"]["labels"] == {"a": "b"}
+    assert now["spec"] == before["spec"]
+    assert [*now] == [*before]
+    assert patched({"status": {"phase": 5}}, at=f"{path}/status")[0] == 400
+    assert patched({"spec": 5}, at=f"{path}/status")[0] == 400
+    status, _, answer = patched({"status": {"mood": "good"}}, "/status?fieldValidation=Strict")
+    assert (status, answer["message"]) == (
+        400, 'strict decoding error: unknown field "status.mood"',
+    )  # fmt: skip
+    told_status = {"status": {"conditions": [], "message": "", "reason": "Tired", "hostIP": None}}
+    _, _, now = patched(told_status, at=f"{path}/status")
+    assert now["status"] == {"phase": "Pending", "qosClass": "BestEffort", "reason": "Tired"}
+    assert patched({"metadata": {"labels": None}})[2]["metadata"].get("labels") is None
+
+
 def test_kind_and_version_may_be_left_to_the_path(api: Any) -> None:
     status, made = api.json("POST", MAPS, {"metadata": {"name": "bare"}})
     assert (status, made["kind"], made["apiVersion"]) == (201, "ConfigMap", "v1")

@@ -14,10 +14,12 @@ class Http1(asyncio.Protocol):
     """One connection with one request in flight. `call` gives status and body."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._begin(b"")
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-        self._head = b""
-        self._size = -1
+
+    def _begin(self, rest: bytes) -> None:
+        self._pieces, self._held = [rest], len(rest)
+        self._head, self._size = b"", -1
 
     @classmethod
     async def connect(cls, host: str, port: int, context: ssl.SSLContext) -> Http1:
@@ -37,20 +39,29 @@ class Http1(asyncio.Protocol):
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer = self._buffer + data if self._buffer else data
-        if self._size < 0:
-            end = buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            self._head, self._buffer = buffer[:end].lower(), buffer[end + 4 :]
-            start = self._head.find(b"content-length:")
-            if start < 0:
-                raise ValueError(f"not understood: {self._head!r}")
-            self._size = int(self._head[start + 15 :].split(b"\r\n", 1)[0])
-        if len(self._buffer) >= self._size and self._answer is not None:
-            body, self._buffer = self._buffer[: self._size], self._buffer[self._size :]
-            self._size, answer = -1, self._answer
-            answer.set_result((int(self._head[9:12]), body))
+        """Large bodies come in many pieces: they are joined once, when all of them are there."""
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._size < 0 and not self._headed():
+            return
+        if self._held >= self._size and self._answer is not None:
+            whole, status, answer = b"".join(self._pieces), int(self._head[9:12]), self._answer
+            body = whole[: self._size]
+            self._begin(whole[self._size :])
+            answer.set_result((status, body))
+
+    def _headed(self) -> bool:
+        """Whether the head is complete; what follows it is kept."""
+        head, end, rest = b"".join(self._pieces).partition(b"\r\n\r\n")
+        if not end:
+            return False
+        self._head = head.lower()
+        start = self._head.find(b"content-length:")
+        if start < 0:
+            raise ValueError(f"not understood: {self._head!r}")
+        self._size = int(self._head[start + 15 :].split(b"\r\n", 1)[0])
+        self._pieces, self._held = [rest], len(rest)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():

@@ -146,7 +146,7 @@ def _decoded(response: Response | None) -> Object | None:
     try:
         if response.content_type.startswith(PROTOBUF):
             return protobuf.decode(response.body)
-        return json_codec.decode(response.body)
+        return json_codec.decode(response.whole)
     except MachineryError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.apiserver import bodies, field_managers
@@ -24,15 +25,26 @@ SUPPORTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_YAML)
 Apply = Callable[[Object], Object]
 
 
+@dataclass(frozen=True)
+class Patch:
+    """`apply` makes it on an object. `parts`: the fields of the object that it names, so that the
+    others are as they were stored; None if that is not known.
+    """
+
+    apply: Apply
+    parts: frozenset[str] | None = None
+
+
 async def patch(call: Call) -> Response:
     """Change an object, or its status, by a patch."""
     if media_type(call.request) == APPLY_YAML:
         return await apply_patch(call)
     shaper = call.shaper()
-    apply = parse(call.request, call.resource.api_version, call.resource.kind)
+    asked = parse(call.request, call.resource.api_version, call.resource.kind)
 
     async def change(old: Object) -> Object:
-        new = conform(call.request, apply(_patchable(call.request, old)), old, call.kept.form)
+        new = asked.apply(_patchable(call.request, old))
+        new = conform(call.request, new, old, call.kept.form, asked.parts)
         field_managers.track(call, new, old)
         await call.admit("update", new, old)
         return new
@@ -64,8 +76,8 @@ def _patchable(request: Request, old: Object) -> Object:
     return {**old, "metadata": metadata}
 
 
-def parse(request: Request, api_version: str, kind: str) -> Apply:
-    """The patch as a function. 415 for unknown types of patches, 400 for malformed ones."""
+def parse(request: Request, api_version: str, kind: str) -> Patch:
+    """The patch of a request. 415 for unknown types of patches, 400 for malformed ones."""
     type_ = media_type(request)
     if request.parameter("force"):
         text = "Forbidden: may not be specified for non-apply patch"
@@ -74,15 +86,16 @@ def parse(request: Request, api_version: str, kind: str) -> Apply:
     if type_ == JSON_PATCH:
         if not isinstance(document, list):
             raise status.bad_request("a JSON patch must be a list of operations")
-        return lambda old: _object(json_patch.apply(old, document))
+        return Patch(lambda old: _object(json_patch.apply(old, document)))
     if not isinstance(document, dict):
         raise status.bad_request("a merge patch must be an object")
+    parts = None if any(name.startswith("$") for name in document) else frozenset(document)
     if type_ == MERGE_PATCH:
-        return lambda old: _object(merge_patch.apply(old, document))
+        return Patch(lambda old: _object(merge_patch.apply(old, document)), parts)
     type_name = schema.type_for(api_version, kind)
     if type_name is None:
         raise status.unsupported_media_type((JSON_PATCH, MERGE_PATCH, APPLY_YAML))
-    return lambda old: strategic.apply(old, document, type_name)
+    return Patch(lambda old: strategic.apply(old, document, type_name), parts)
 
 
 def _document(request: Request) -> Any:
@@ -110,7 +123,13 @@ def _object(value: Any) -> Object:
     return value
 
 
-def conform(request: Request, new: Object, old: Object, form: Kind | None = None) -> Object:
+def conform(
+    request: Request,
+    new: Object,
+    old: Object,
+    form: Kind | None = None,
+    parts: frozenset[str] | None = None,
+) -> Object:
     """The outcome of a patch, checked like a body; kind, names and uid must still be there."""
     bodies.require_kind(new, old["apiVersion"], old["kind"])
     metadata = new.get("metadata")
@@ -124,6 +143,6 @@ def conform(request: Request, new: Object, old: Object, form: Kind | None = None
                 f"({old['metadata'].get(field)})"
             )
     warnings = list(request.warnings)
-    conformed = bodies.conform(request, new, [], form)
+    conformed = bodies.conform(request, new, [], form, parts)
     request.warnings[:] = list(dict.fromkeys([*warnings, *request.warnings]))
     return conformed

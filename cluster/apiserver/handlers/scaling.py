@@ -33,8 +33,10 @@ async def patch(call: Call) -> Response:
     """PATCH of a Scale."""
     if patching.media_type(call.request) == applying.APPLY_YAML:
         return await _apply(call)
-    apply = patching.parse(call.request, API_VERSION, KIND)
-    return await _write(call, lambda scale: patching.conform(call.request, apply(scale), scale))
+    asked = patching.parse(call.request, API_VERSION, KIND)
+    return await _write(
+        call, lambda scale: patching.conform(call.request, asked.apply(scale), scale)
+    )
 
 
 async def _write(call: Call, wanted: Any) -> Response:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote
@@ -24,11 +24,13 @@ from cluster.apiserver.http.messages import (
     encode_head,
     parse_query,
 )
+from cluster.apiserver.http.pieces import PIECE_BYTES, joined, write_pieces
 from cluster.streaming.link import Link
 
 log = logging.getLogger(__name__)
 
-PIECE_BYTES = 32 * 1024
+TURN_BYTES = 1024 * 1024
+"""Of one answer, that are written before other connections have their turn."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,8 @@ class HttpConnection(asyncio.Protocol):
             stream.finish()
         elif response is not None:
             self._write(response, keep_alive, request.method == "HEAD")
+            if response.rest and request.method != "HEAD":
+                await self._write_rest(response.rest)
         self._stream = None
         if not self._writable and not self.closed.done():
             await self._drain()
@@ -273,7 +277,7 @@ class HttpConnection(asyncio.Protocol):
         if response.status != 304:
             headers["Content-Type"] = response.content_type
         if not head_only or "Content-Length" not in headers:
-            headers["Content-Length"] = str(len(response.body))
+            headers["Content-Length"] = str(response.size_bytes)
         if not keep_alive or self._ending:
             headers["Connection"] = "close"
             self._told_to_close = True
@@ -284,6 +288,21 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._transport.write(head)
             write_pieces(self._transport, body)
+
+    async def _write_rest(self, rest: Sequence[bytes]) -> None:
+        """Others have their turn meanwhile, and for a client that reads slowly no more is
+        encrypted than the buffer holds."""
+        written = 0
+        for piece in joined(rest):
+            write_pieces(self._transport, piece)
+            written += len(piece)
+            if written >= TURN_BYTES:
+                written = 0
+                await asyncio.sleep(0)
+            if not self._writable and not self.closed.done():
+                await self._drain()
+            if self.closed.done():
+                return
 
     def _open_stream(self, status: int, headers: Headers) -> ChunkedStream:
         self._stream = ChunkedStream(self, self._transport)
@@ -417,16 +436,6 @@ class _Gone:
         """It is."""
 
     abort = pause_reading = resume_reading = close
-
-
-def write_pieces(transport: asyncio.Transport, data: bytes) -> None:
-    """TLS keeps a buffer as large as the largest piece ever written, for every connection."""
-    if len(data) <= PIECE_BYTES:
-        transport.write(data)
-        return
-    view = memoryview(data)
-    for start in range(0, len(data), PIECE_BYTES):
-        transport.write(view[start : start + PIECE_BYTES])
 
 
 class ChunkedStream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
@@ -127,12 +127,24 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """A whole answer; `body` may be shared bytes and is never changed."""
+    """A whole answer; `body` may be shared bytes and is never changed.
+
+    `rest` follows it: what a long list consists of is sent as it is, and joined nowhere.
+    """
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    rest: Sequence[bytes] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body) + sum(map(len, self.rest))
+
+    @property
+    def whole(self) -> bytes:
+        return b"".join((self.body, *self.rest))
 
 
 Handler = Callable[[Request], Awaitable[Response | None]]

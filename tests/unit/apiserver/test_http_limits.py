@@ -11,6 +11,7 @@ from actors.seams import system_seams
 from cluster.apiserver.http.connection import Limits
 from cluster.apiserver.http.listener import HttpListener
 from cluster.apiserver.http.messages import Request, Response
+from cluster.apiserver.http.pieces import PIECE_BYTES, joined
 
 LIMITS = Limits(
     body_bytes=1000,
@@ -151,3 +152,37 @@ def test_requests_that_pile_up_behind_a_slow_one_are_not_read_without_bound() ->
 
     run(body, seen, Limits(queued_requests=4))
     assert len(seen) == 1
+
+
+def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly() -> None:
+    parts = [bytes([65 + number % 26]) * (number * 37 % 5000) for number in range(3000)]
+    sent = Response(200, b"head", rest=parts)
+
+    async def main() -> None:
+        async def handle(request: Request) -> Response:
+            return sent
+
+        listener = HttpListener(system_seams(), handle, Limits())
+        await listener.start("127.0.0.1", 0, None)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port, limit=1000)
+        for _ in range(2):  # the connection is good for another request afterwards
+            writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"Content-Length: %d\r\n" % len(sent.whole) in head
+            assert await reader.readexactly(len(sent.whole)) == sent.whole
+        writer.write(b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"Content-Length: %d\r\n" % len(sent.whole) in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await listener.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_pieces_are_the_same_bytes() -> None:
+    parts = [b"", b"a" * PIECE_BYTES, b"b" * (PIECE_BYTES + 1), b"", b"c", b"d" * PIECE_BYTES, b""]
+    pieces = list(joined(parts))
+    assert b"".join(pieces) == b"".join(parts)
+    assert [len(piece) for piece in pieces] == [
+        PIECE_BYTES, PIECE_BYTES + 1, 1, PIECE_BYTES,
+    ]  # fmt: skip
+    assert list(joined([])) == []
