@@ -46,9 +46,9 @@ def cli() -> None:
               "their own. Up to 4 groups.")  # fmt: skip
 @click.option("--metrics/--no-metrics", default=True, show_default=True,
               help="Serve metrics.k8s.io, for kubectl top and autoscaling.")  # fmt: skip
-@click.option("--runtime", type=click.Choice(["process", "cri"]), default="process",
+@click.option("--runtime", type=click.Choice(["process", "cri", "docker"]), default="process",
               show_default=True, help="What runs the containers of nodes: raykube itself, or a "
-              "container manager (containerd, CRI-O).")  # fmt: skip
+              "container manager (containerd, CRI-O), or Docker.")  # fmt: skip
 @click.option("--runtime-endpoint", default="", metavar="URL",
               help="Where the container manager answers: "
               "unix:///run/containerd/containerd.sock")  # fmt: skip

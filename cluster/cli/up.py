@@ -79,7 +79,7 @@ def run(
 def _check_runtime(runtime: str, endpoint: str) -> None:
     """Before anything is started. Raises CommandError."""
     if (runtime == "process") == bool(endpoint):
-        text = "--runtime-endpoint is for --runtime cri, which needs it"
+        text = "--runtime-endpoint is for --runtime cri and docker, which need it"
         hint = "raykube up --runtime cri --runtime-endpoint unix:///run/containerd/containerd.sock"
         raise CommandError(text, hint=hint, code=USAGE)
 

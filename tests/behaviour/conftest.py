@@ -20,3 +20,13 @@ def containerd() -> Iterator[Any]:
     made = Containerd()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[Any]:
+    """See `dockerd.Dockerd`; tests that use it are marked `needs_dockerd`."""
+    from dockerd import Dockerd
+
+    made = Dockerd()
+    yield made
+    made.close()

@@ -104,9 +104,9 @@ class Containerd:
         command = ["ctr", "-a", str(self.folder / "containerd.sock"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
-    def tasks(self) -> list[str]:
-        """Ids of what runs, sandboxes too."""
-        return self._ctr("-n", "k8s.io", "tasks", "ls", "-q").stdout.split()
+    def running(self) -> set[str]:
+        """Ids, of sandboxes too."""
+        return set(self._ctr("-n", "k8s.io", "tasks", "ls", "-q").stdout.split())
 
     def pid_of(self, task: str) -> int:
         """Of the first process of a container or sandbox that runs."""
@@ -114,11 +114,11 @@ class Containerd:
         return next(int(line.split()[1]) for line in lines if line.startswith(task))
 
     def close(self) -> None:
-        for task in self.tasks():
+        for task in self.running():
             self._ctr("-n", "k8s.io", "tasks", "rm", "-f", task)
         self._process.terminate()
         self._process.wait(30)
-        for pid in self._shims():
+        for pid in shims(self.folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for point, _ in reversed(list(mounts())):
@@ -126,11 +126,12 @@ class Containerd:
                 linux.unmount(point, linux.MNT_DETACH)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _shims(self) -> Iterator[int]:
-        """Processes that this containerd has started and that outlive it."""
-        marker = f"{self.folder}/".encode()
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{name}/cmdline").read_bytes()
-                if b"containerd-shim" in words.partition(b"\0")[0] and marker in words:
-                    yield int(name)
+
+def shims(folder: Path) -> Iterator[int]:
+    """Processes that the containerd in a folder has started and that outlive it."""
+    marker = f"{folder}/".encode()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{name}/cmdline").read_bytes()
+            if b"containerd-shim" in words.partition(b"\0")[0] and marker in words:
+                yield int(name)

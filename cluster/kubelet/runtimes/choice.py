@@ -9,10 +9,10 @@ from actors.seams import Seams
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.runtimes.base import Runtime
 
-KINDS = ("process", "cri")
+KINDS = ("process", "cri", "docker")
 LABEL = "raykube.dev/runtime"
 """Of nodes, so that a RuntimeClass can choose those that have its runtime."""
-NETWORKS = ("host", "cni")
+NETWORKS = {"cri": ("host", "cni"), "docker": ("host",)}
 
 
 def has_own_groups(config: Mapping[str, Any]) -> bool:
@@ -21,7 +21,8 @@ def has_own_groups(config: Mapping[str, Any]) -> bool:
 
 
 def make(config: Mapping[str, Any], data_dir: str, seams: Seams, groups: Tree | None) -> Runtime:
-    """`runtime`; for `cri` also `runtime_endpoint` and `pod_network` (host, cni).
+    """`runtime`; for `cri` and `docker` also `runtime_endpoint` and `pod_network` (host; cni for
+    cri), for `docker` `sandbox_image`: what holds the namespaces of pods.
 
     Raises ValueError for what there is not.
     """
@@ -30,13 +31,19 @@ def make(config: Mapping[str, Any], data_dir: str, seams: Seams, groups: Tree | 
         from cluster.kubelet.runtimes.process import ProcessRuntime
 
         return ProcessRuntime(data_dir, groups=groups)
-    if kind != "cri":
+    if kind not in KINDS:
         raise ValueError(f"unknown runtime {kind!r}: there are {', '.join(KINDS)}")
-    from cluster.kubelet.runtimes.cri.runtime import CriRuntime
-
     endpoint, network = config.get("runtime_endpoint"), config.get("pod_network", "host")
     if not endpoint:
-        raise ValueError("the runtime cri needs runtime_endpoint, as unix:///run/containerd.sock")
-    if network not in NETWORKS:
-        raise ValueError(f"unknown pod network {network!r}: there are {', '.join(NETWORKS)}")
+        raise ValueError(f"the runtime {kind} needs runtime_endpoint, as unix:///run/{kind}.sock")
+    if network not in NETWORKS[kind]:
+        there = ", ".join(NETWORKS[kind])
+        raise ValueError(f"unknown pod network {network!r}: the runtime {kind} has {there}")
+    if kind == "docker":
+        from cluster.kubelet.runtimes.docker.runtime import SANDBOX_IMAGE, DockerRuntime
+
+        image = config.get("sandbox_image") or SANDBOX_IMAGE
+        return DockerRuntime(endpoint, data_dir, seams, sandbox_image=image)
+    from cluster.kubelet.runtimes.cri.runtime import CriRuntime
+
     return CriRuntime(endpoint, data_dir, seams, on_host=network == "host")

@@ -6,10 +6,12 @@ Works from the records on disk alone, so it needs no kubelet and may be run twic
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from cluster.kubelet.cgroups import detection
 from cluster.kubelet.runtimes import records
@@ -26,6 +28,18 @@ CONTAINER_MANAGER = "container-manager.json"
 class Reaped:
     processes: int
     mounts: int
+
+
+class Reaper(Protocol):
+    """The pods of a node in a container manager. Raises OSError if that does not answer."""
+
+    def stop_all(self) -> int:
+        """SIGKILL to all that runs; how many containers did."""
+        ...
+
+    def remove_all(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 def reap(data_dir: str) -> Reaped:
@@ -58,18 +72,35 @@ def power_off(data_dir: str) -> int:
 
 def _managed(data_dir: str, *, remove: bool) -> int:
     """End what runs in a container manager, if the node has one."""
-    if not os.path.exists(os.path.join(data_dir, CONTAINER_MANAGER)):
+    path = os.path.join(data_dir, CONTAINER_MANAGER)
+    if not os.path.exists(path):
         return 0
-    from cluster.kubelet.runtimes.cri.reaping import Reaper
-
-    reaper = Reaper(data_dir)
+    with open(path) as file:
+        found = json.load(file)
+    reaper = _reaper(found["runtime"], data_dir, found["endpoint"])
     try:
         ended = reaper.remove_all() if remove else reaper.stop_all()
     finally:
         reaper.close()
     if remove:
-        os.unlink(os.path.join(data_dir, CONTAINER_MANAGER))
+        os.unlink(path)
     return ended
+
+
+def _reaper(runtime: str, data_dir: str, endpoint: str) -> Reaper:
+    if runtime == "docker":
+        from cluster.kubelet.runtimes.docker import reaping as of_docker
+
+        return of_docker.Reaper(data_dir, endpoint)
+    from cluster.kubelet.runtimes.cri import reaping as of_cri
+
+    return of_cri.Reaper(data_dir, endpoint)
+
+
+def record(data_dir: str, runtime: str, endpoint: str) -> None:
+    """Where the pods of a node will be, before the first one is made."""
+    with open(os.path.join(data_dir, CONTAINER_MANAGER), "w") as file:
+        json.dump({"runtime": runtime, "endpoint": endpoint}, file)
 
 
 def _kill_all(data_dir: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import Any
 
 import grpc
@@ -11,23 +9,14 @@ import grpc
 from cluster.kubelet.runtimes.cri import messages
 from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
 from cluster.kubelet.runtimes.cri.client import CALL_TIMEOUT_S, RUNTIME, SANDBOX_TIMEOUT_S, CriError
-from cluster.kubelet.runtimes.reap import CONTAINER_MANAGER
-
-
-def record(data_dir: str, endpoint: str) -> None:
-    """Before the first pod is made."""
-    with open(os.path.join(data_dir, CONTAINER_MANAGER), "w") as file:
-        json.dump({"endpoint": endpoint}, file)
 
 
 class Reaper:
     """Of the node in `data_dir`. Calls raise CriError if the container manager is not there."""
 
-    def __init__(self, data_dir: str) -> None:
-        with open(os.path.join(data_dir, CONTAINER_MANAGER)) as file:
-            self._channel = grpc.insecure_channel(
-                json.load(file)["endpoint"], options=[("grpc.default_authority", "localhost")]
-            )
+    def __init__(self, data_dir: str, endpoint: str) -> None:
+        options = [("grpc.default_authority", "localhost")]
+        self._channel = grpc.insecure_channel(endpoint, options=options)
         self._labels = messages.owned(data_dir)
 
     def stop_all(self) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.seams import Seams
+from cluster.kubelet.runtimes import reap
 from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
@@ -26,7 +27,7 @@ from cluster.kubelet.runtimes.base import (
     SandboxFailure,
     Usage,
 )
-from cluster.kubelet.runtimes.cri import messages, reaping, streaming
+from cluster.kubelet.runtimes.cri import messages, streaming
 from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
 from cluster.kubelet.runtimes.cri.client import SANDBOX_TIMEOUT_S, CriClient, CriError
 from cluster.kubelet.runtimes.cri.images import CriImages
@@ -93,7 +94,7 @@ class CriRuntime:
         self._on_change = on_change
         version = await self._client.runtime("Version", pb.VersionRequest())
         self.name, self.version = version.runtime_name, version.runtime_version.lstrip("v")
-        reaping.record(self._owner, self._client.endpoint)
+        reap.record(self._owner, "cri", self._client.endpoint)
         await self._adopt_all()
         self._tasks = [
             asyncio.create_task(self._follow(), name="cri containers"),

@@ -1,4 +1,7 @@
-"""The runtime `cri` on a real containerd, without a cluster round it."""
+"""The runtimes `cri` and `docker` on a real containerd and dockerd, without a cluster round them.
+
+What both promise is one test for both.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containerd import IMAGE, Containerd, needs_containerd
+from containerd import IMAGE, PAUSE, Containerd, needs_containerd
+from dockerd import Dockerd, needs_dockerd
 
 from actors.seams import system_seams
 from cluster.kubelet.runtimes.base import (
@@ -26,21 +30,39 @@ from cluster.kubelet.runtimes.base import (
 from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
 from cluster.kubelet.runtimes.cri.client import CriClient
 from cluster.kubelet.runtimes.cri.runtime import CriRuntime
+from cluster.kubelet.runtimes.docker.runtime import DockerRuntime
 from cluster.kubelet.runtimes.interactive import Wanted
 from cluster.kubelet.runtimes.reap import power_off, reap
 
-pytestmark = needs_containerd
-
 PATIENCE_S = 60.0
+
+
+Manager = Containerd | Dockerd
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("containerd", marks=needs_containerd),
+        pytest.param("dockerd", marks=needs_dockerd),
+    ]
+)
+def manager(request: pytest.FixtureRequest) -> Manager:
+    found: Manager = request.getfixturevalue(request.param)
+    return found
 
 
 class Node:
     """A runtime on a folder of its own; `changed` collects what it tells."""
 
-    def __init__(self, endpoint: str, folder: Path, **more: Any) -> None:
+    def __init__(self, manager: Manager, folder: Path, **more: Any) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        self.runtime = CriRuntime(endpoint, str(folder), system_seams(), **more)
+        self.runtime: CriRuntime | DockerRuntime
+        if isinstance(manager, Containerd):
+            self.runtime = CriRuntime(manager.endpoint, str(folder), system_seams(), **more)
+        else:
+            more["sandbox_image"] = PAUSE
+            self.runtime = DockerRuntime(manager.endpoint, str(folder), system_seams(), **more)
         self.changed: asyncio.Queue[str] = asyncio.Queue()
 
     def pod(self, **changes: Any) -> PodSandbox:
@@ -83,8 +105,8 @@ class Node:
 
 
 @asynccontextmanager
-async def node(endpoint: str, folder: Path, **more: Any) -> AsyncIterator[Node]:
-    made = Node(endpoint, folder, **more)
+async def node(manager: Manager, folder: Path, **more: Any) -> AsyncIterator[Node]:
+    made = Node(manager, folder, **more)
     await made.runtime.start(made.changed.put_nowait)
     try:
         yield made
@@ -92,9 +114,9 @@ async def node(endpoint: str, folder: Path, **more: Any) -> AsyncIterator[Node]:
         await made.runtime.stop()
 
 
-def on_node(containerd: Containerd, folder: Path, work: Callable[[Node], Awaitable[None]]) -> None:
+def on_node(manager: Manager, folder: Path, work: Callable[[Node], Awaitable[None]]) -> None:
     async def all_of_it() -> None:
-        async with node(containerd.endpoint, folder / "node") as made:
+        async with node(manager, folder / "node") as made:
             await work(made)
 
     try:
@@ -114,7 +136,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_a_container_runs_and_tells_how_it_ended(containerd: Containerd, tmp_path: Path) -> None:
+def test_a_container_runs_and_tells_how_it_ended(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         started = await node.run("sh", "-c", "echo $COLOUR $HOSTNAME; echo oh >&2; exit 3")
         assert started.container_id != "of-the-kubelet"
@@ -122,14 +144,12 @@ def test_a_container_runs_and_tells_how_it_ended(containerd: Containerd, tmp_pat
         ended = await node.ended(started)
         assert (ended.exit_code, ended.reason, ended.signal) == (3, "Error", 0)
         assert ended.finished_at_s >= ended.started_at_s > 1.7e9
-        assert sorted(log_of(ended).splitlines()) == ["blue box", "oh"]
+        await eventually(lambda: sorted(log_of(ended).splitlines()) == ["blue box", "oh"])
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-def test_a_container_is_asked_to_end_and_then_made_to(
-    containerd: Containerd, tmp_path: Path
-) -> None:
+def test_a_container_is_asked_to_end_and_then_made_to(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         polite = "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"
         asked = await node.run("sh", "-c", polite)
@@ -142,11 +162,11 @@ def test_a_container_is_asked_to_end_and_then_made_to(
         killed = await node.ended(deaf)
         assert (killed.exit_code, killed.signal) == (137, signal.SIGKILL)
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
 def test_a_shorter_grace_period_counts_from_when_it_is_known(
-    containerd: Containerd, tmp_path: Path
+    manager: Manager, tmp_path: Path
 ) -> None:
     async def work(node: Node) -> None:
         deaf = await node.run("sleep", "1000")
@@ -156,10 +176,10 @@ def test_a_shorter_grace_period_counts_from_when_it_is_known(
         await node.runtime.end(deaf.container_id, 0.0)
         assert (await node.ended(deaf)).exit_code == 137
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-def test_commands_run_in_a_container_with_bounds(containerd: Containerd, tmp_path: Path) -> None:
+def test_commands_run_in_a_container_with_bounds(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         container_id = (await node.run("sleep", "1000")).container_id
 
@@ -172,12 +192,12 @@ def test_commands_run_in_a_container_with_bounds(containerd: Containerd, tmp_pat
         assert (done.exit_code, done.output) == (4, b"out\nerr\n")
         assert len((await exec_("head", "-c", "100000", "/dev/zero")).output) == 8
         assert (await exec_("sleep", "1000", timeout_s=1.0)).timed_out
-        assert (await exec_("/no/such/program")).exit_code == 127
+        assert (await exec_("/no/such/program")).exit_code in (126, 127)
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-def test_streams_of_a_command_are_carried_both_ways(containerd: Containerd, tmp_path: Path) -> None:
+def test_streams_of_a_command_are_carried_both_ways(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         container_id = (await node.run("sleep", "1000")).container_id
         everything = Wanted(stdin=True, stdout=True, stderr=True)
@@ -194,8 +214,11 @@ def test_streams_of_a_command_are_carried_both_ways(containerd: Containerd, tmp_
         assert said == [b"2097152\n", b"e\n", 9]
         await running.close()
         missing = await node.runtime.open(container_id, ["/no/such"], Wanted(stdout=True))
-        with pytest.raises(RuntimeFailure, match="no such file"):
-            await missing.wait()
+        if isinstance(node.runtime, CriRuntime):
+            with pytest.raises(RuntimeFailure, match="no such file"):
+                await missing.wait()
+        else:  # Docker says why where the command would have spoken
+            assert await missing.wait() in (126, 127)
         await missing.close()
         tty = Wanted(stdin=True, stdout=True, tty=True)
         script = "trap 'stty size; exit 6' WINCH; echo ready; while :; do sleep 0.05; done"
@@ -211,67 +234,72 @@ def test_streams_of_a_command_are_carried_both_ways(containerd: Containerd, tmp_
         assert await terminal.wait() == 6
         await terminal.close()
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
 def test_another_kubelet_finds_what_runs_and_what_has_ended(
-    containerd: Containerd, tmp_path: Path
+    manager: Manager, tmp_path: Path
 ) -> None:
     async def work(first: Node) -> None:
         runs, ends = await first.run("sleep", "1000"), await first.run("sh", "-c", "exit 2")
         await first.ended(ends)
-        async with node(containerd.endpoint, first.folder) as second:
+        async with node(manager, first.folder) as second:
             assert set(second.runtime.pod_uids()) == {runs.pod_uid, ends.pod_uid}
             assert second.runtime.containers(runs.pod_uid)[0] == runs
             assert second.runtime.containers(ends.pod_uid)[0].exit_code == 2
             await second.runtime.end(runs.container_id, 0.0)
             await second.runtime.remove_pod(runs.pod_uid)
             assert second.runtime.containers(runs.pod_uid) == []
-        async with node(containerd.endpoint, tmp_path / "another") as other:
+        async with node(manager, tmp_path / "another") as other:
             assert other.runtime.pod_uids() == []  # they are not of that node
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
 def test_the_end_of_a_sandbox_ends_its_containers_and_the_next_one_is_new(
-    containerd: Containerd, tmp_path: Path
+    manager: Manager, tmp_path: Path
 ) -> None:
     async def work(node: Node) -> None:
-        pod = node.pod()
+        pod, before = node.pod(), manager.running()
         await node.runtime.run_pod(pod)
-        sandbox = node.runtime._shared[pod.uid].sandbox_id
+        (sandbox,) = manager.running() - before
         started = await node.runtime.run(node.spec(pod, "sleep", "1000"))
-        os.kill(containerd.pid_of(sandbox), signal.SIGKILL)
+        os.kill(manager.pid_of(sandbox), signal.SIGKILL)
         assert (await node.ended(started)).exit_code == 137
         await node.runtime.run_pod(pod)
-        assert node.runtime._shared[pod.uid].sandbox_id != sandbox
+        assert sandbox not in manager.running()
+        assert len(manager.running() - before) == 1
         again = await node.runtime.run(node.spec(pod, "sleep", "1000", attempt=1))
         assert [c.attempt for c in node.runtime.containers(pod.uid)] == [0, 1]
         await node.runtime.end(again.container_id, 0.0)
         await node.runtime.remove_pod(pod.uid)
-        assert sandbox not in containerd.tasks()
+        assert sandbox not in manager.running()
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
+
+
+async def rotated(node: Node, path: str, until: str) -> None:
+    """By the kubelet, which asks for it now and then, or by the copying of the log itself."""
+    if isinstance(node.runtime, CriRuntime):
+        await eventually(lambda: os.stat(path).st_size > 20_000)
+        await node.runtime.rotate_logs()
+    await eventually(lambda: os.path.exists(until))
 
 
 def test_large_logs_are_rotated_while_the_container_writes(
-    containerd: Containerd, tmp_path: Path
+    manager: Manager, tmp_path: Path
 ) -> None:
     async def work() -> None:
         folder = tmp_path / "node"
         more = {"log_size_bytes_max": 20_000, "log_files_max": 3}
-        async with node(containerd.endpoint, folder, **more) as made:
+        async with node(manager, folder, **more) as made:
             script = "i=0; while :; do i=$((i+1)); echo line $i; [ $((i % 99)) = 0 ] && sleep 0.1;"
             talker = await made.run("sh", "-c", f"{script} done")
             files = {talker.log_path, f"{talker.log_path}.1", f"{talker.log_path}.2"}
-            for path in sorted(files)[1:]:
-                while not os.path.exists(path):
-                    await eventually(lambda: os.stat(talker.log_path).st_size > 20_000)
-                    await made.runtime.rotate_logs()
-            await eventually(lambda: os.stat(talker.log_path).st_size > 20_000)
-            await made.runtime.rotate_logs()
+            for path in [*sorted(files)[1:], f"{talker.log_path}.2"]:
+                await rotated(made, talker.log_path, path)
             there = set(Path(talker.log_path).parent.iterdir())
-            assert {str(path) for path in there} == files
+            assert {str(path) for path in there} <= files
             await made.runtime.end(talker.container_id, 0.0)
             with open(f"{talker.log_path}.2") as old, open(f"{talker.log_path}.1") as new:
                 numbers = [int(line.split()[-1]) for line in [*old, *new]]
@@ -283,7 +311,7 @@ def test_large_logs_are_rotated_while_the_container_writes(
         reap(str(tmp_path / "node"))
 
 
-def test_usage_is_told_and_limits_are_changed(containerd: Containerd, tmp_path: Path) -> None:
+def test_usage_is_told_and_limits_are_changed(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         limits = Resources(cpu_request_milli=100, cpu_limit_milli=500, memory_limit_bytes=64 << 20)
         script = "while :; do :; done"
@@ -299,19 +327,20 @@ def test_usage_is_told_and_limits_are_changed(containerd: Containerd, tmp_path: 
         ended = await node.ended(greedy)
         assert (ended.reason, ended.exit_code) == ("OOMKilled", 137)
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-def test_handlers_are_passed_on(containerd: Containerd, tmp_path: Path) -> None:
+def test_handlers_are_passed_on(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
-        await node.runtime.run_pod(node.pod(runtime_handler="other"))
-        with pytest.raises(SandboxFailure, match='no runtime for "none" is configured'):
+        known = "other" if isinstance(manager, Containerd) else "runc"
+        await node.runtime.run_pod(node.pod(runtime_handler=known))
+        with pytest.raises(SandboxFailure, match="none"):
             await node.runtime.run_pod(node.pod(runtime_handler="none"))
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-def test_images_are_found_listed_and_missed(containerd: Containerd, tmp_path: Path) -> None:
+def test_images_are_found_listed_and_missed(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         images = node.runtime.images
         found = await images.find(IMAGE)
@@ -330,44 +359,43 @@ def test_images_are_found_listed_and_missed(containerd: Containerd, tmp_path: Pa
         assert failed.value.reason == "ErrImagePull"
         assert started.running
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-async def remove_behind_its_back(containerd: Containerd, container_id: str) -> None:
-    client = CriClient(containerd.endpoint)
+async def remove_behind_its_back(manager: Manager, container_id: str) -> None:
+    if isinstance(manager, Dockerd):
+        manager.remove(container_id)
+        return
+    client = CriClient(manager.endpoint)
     request = pb.RemoveContainerRequest(container_id=container_id)
     await client.runtime("RemoveContainer", request)
     await client.close()
 
 
-def test_a_container_that_somebody_else_removed_has_ended(
-    containerd: Containerd, tmp_path: Path
-) -> None:
+def test_a_container_that_somebody_else_removed_has_ended(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
         started = await node.run("sleep", "1000")
-        await remove_behind_its_back(containerd, started.container_id)
+        await remove_behind_its_back(manager, started.container_id)
         ended = await node.ended(started)
         assert ended.exit_code == 137
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)
 
 
-def test_what_a_node_ran_can_be_ended_without_a_kubelet(
-    containerd: Containerd, tmp_path: Path
-) -> None:
+def test_what_a_node_ran_can_be_ended_without_a_kubelet(manager: Manager, tmp_path: Path) -> None:
     async def work(node: Node) -> None:
-        before = set(containerd.tasks())
+        before = manager.running()
         started = await node.run("sleep", "1000")
-        mine = set(containerd.tasks()) - before
+        mine = manager.running() - before
         assert len(mine) == 2  # the container and its sandbox
         assert await asyncio.to_thread(power_off, str(node.folder)) == 1
         assert (await node.ended(started)).exit_code == 137
-        assert not mine & set(containerd.tasks())
+        assert not mine & manager.running()
         await asyncio.to_thread(reap, str(node.folder))
         async with node_again(node) as again:
             assert again.runtime.pod_uids() == []
 
     def node_again(old: Node) -> Any:
-        return node(containerd.endpoint, old.folder)
+        return node(manager, old.folder)
 
-    on_node(containerd, tmp_path, work)
+    on_node(manager, tmp_path, work)

@@ -1,0 +1,1 @@
+"""The runtime `docker`: containers by a Docker daemon, over its Engine API."""
