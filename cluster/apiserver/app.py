@@ -33,7 +33,7 @@ from cluster.apiserver.http.messages import Headers, Request, Response, Stream
 from cluster.apiserver.proxying import messages
 from cluster.apiserver.routing import Target
 from cluster.apiserver.security import Security
-from cluster.machinery import status
+from cluster.machinery import fencing, status
 from cluster.machinery.apiservices import ApiService
 
 MAX_WARNING_CHARS = 256
@@ -222,7 +222,7 @@ class App:
         handler, kept = await self._find(target)
         if kept.warning:
             request.warnings.append(kept.warning)
-        call = Call(self._context, request, target, kept, user)
+        call = Call(self._context, request, target, _fenced(kept, request), user)
         if target.subresource in CONNECTS:
             if request.audit is not None:
                 request.audit.watch_stream()
@@ -322,3 +322,15 @@ def _leave_with_stream(request: Request, ticket: Ticket) -> None:
 def _quoted(text: str) -> str:
     printable = "".join(c if c.isprintable() else " " for c in text[:MAX_WARNING_CHARS])
     return printable.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _fenced(kept: Kept, request: Request) -> Kept:
+    """As a leader may write to it whose request names the term that it leads; 400 for no term."""
+    named = request.headers.get(fencing.HEADER.lower())
+    if named is None:
+        return kept
+    try:
+        fence = fencing.Fence.parse(named)
+    except ValueError as error:
+        raise status.bad_request(f"{fencing.HEADER}: {error}") from error
+    return dataclasses.replace(kept, registry=kept.registry.fenced(fence))

@@ -35,7 +35,9 @@ class Elected(ABC):
 
     @abstractmethod
     async def lead(self, client: Client) -> None:
-        """The work; runs while this replica leads, and is cancelled when it does not any more."""
+        """The work; runs while this replica leads, and is cancelled when it does not any more.
+
+        Nothing is written by `client` when somebody else may lead (`cluster.client.term`)."""
 
     @abstractmethod
     def facts(self) -> Mapping[str, Any]:
@@ -56,7 +58,7 @@ class Elected(ABC):
             self._pages = Pages(seams, {"/metrics": self._text, "/healthz": lambda: "ok"})
             pages = config["pages"]
             self.address = await self._pages.start(pages["address"], pages["tls"])
-        work = elector.run(lambda: self.lead(client))
+        work = elector.run(lambda term: self.lead(client.during(term)))
         self._task = asyncio.create_task(work, name=self.lease_name)
 
     @property

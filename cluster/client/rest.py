@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import copy
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,9 +13,11 @@ from actors.seams import Seams
 from cluster.client.config import ClientConfig
 from cluster.client.errors import UnknownOutcome
 from cluster.client.paths import path, resource_of, with_query
+from cluster.client.term import Term
 from cluster.client.transport import Request, Response, Stream, Transport
 from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import BadRequest
+from cluster.machinery.fencing import HEADER as FENCE
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError, failure
 
@@ -43,14 +46,23 @@ class Client:
         user_agent: str = "raykube",
         *,
         timeout_s: float = 15.0,
+        term: Term | None = None,
     ) -> None:
+        """`term`: nothing is written outside of it."""
         self.config = config
         self.token = config.token
         self.seams = seams
         self.user_agent = user_agent
         self.timeout_s = timeout_s
+        self.term = term
         self._tls = config.tls()
         self._transport = Transport(config.servers, seams, self._tls)
+
+    def during(self, term: Term) -> Client:
+        """The same client, over the same connections, for what a leader does in its term."""
+        client = copy.copy(self)
+        client.term = term
+        return client
 
     def use_certificate(self, cert: str, key: str) -> None:
         """Be known by another certificate (files) from now on, on new connections."""
@@ -161,7 +173,7 @@ class Client:
         target = path(resource_of(resource), namespace)
         body = json_codec.encode(_delete_options(None, propagation, None, None))
         headers = {"Content-Type": "application/json"}
-        request = Request("DELETE", target, self._headers(headers), body)
+        request = self._request("DELETE", target, headers, body)
         response = await self._transport.request(request, timeout_s)
         if not 200 <= response.status < 300:
             raise _error_of(response.status, response.body)
@@ -213,14 +225,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Any request; the answer is returned whatever its status is."""
-        request = Request(method, path, self._headers(headers or {}), body or b"")
+        request = self._request(method, path, headers or {}, body or b"")
         return await self._transport.request(request, self.timeout_s)
 
     async def stream(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None
     ) -> Stream:
         """A body to read as it comes (logs). Raises ApiError unless the status is 2xx."""
-        request = Request(method, path, self._headers(headers or {}))
+        request = self._request(method, path, headers or {})
         stream = await self._transport.stream(request, self.timeout_s)
         if 200 <= stream.status < 300:
             return stream
@@ -233,11 +245,16 @@ class Client:
         """Close every connection; requests under way fail."""
         await self._transport.close()
 
-    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+    def _request(
+        self, method: str, target: str, more: Mapping[str, str], body: bytes = b""
+    ) -> Request:
         headers = {"User-Agent": self.user_agent, "Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        return {**headers, **more}
+        term = None if method == "GET" else self.term
+        if term is not None and term.header:
+            headers[FENCE] = term.header
+        return Request(method, target, {**headers, **more}, body, term)
 
     async def _call(
         self,

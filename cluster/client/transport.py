@@ -12,6 +12,7 @@ from actors.seams import Seams
 from cluster.client.connection import Connection, ConnectionLost
 from cluster.client.errors import ClientError, Closed, UnknownOutcome, Unreachable
 from cluster.client.pool import Pool, Server
+from cluster.client.term import Term
 from cluster.client.timeouts import timeout
 
 T = TypeVar("T", "Response", "Stream")
@@ -41,6 +42,8 @@ class Request:
     target: str
     headers: Mapping[str, str]
     body: bytes = b""
+    term: Term | None = None
+    """Send it only while this goes on."""
 
     @property
     def idempotent(self) -> bool:
@@ -198,6 +201,8 @@ class Transport:
         try:
             async with timeout(self._seams.clock, timeout_s):
                 connection = await pool.acquire()
+                if request.term is not None:
+                    request.term.check()
                 connection.send(data)
                 sent = True
                 status, headers = await connection.head()

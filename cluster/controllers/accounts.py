@@ -53,7 +53,7 @@ class Accounts:
         token = await self._token(name)
         config = dataclasses.replace(self._client.config, cert="", key="", token=token)
         agent = f"{self._client.user_agent}/{name}"
-        self._clients[name] = Client(config, self._seams, agent)
+        self._clients[name] = Client(config, self._seams, agent, term=self._client.term)
 
     async def _renew(self, name: str) -> None:
         self._clients[name].token = await self._token(name)

@@ -9,7 +9,7 @@ from unittest import mock
 
 from actors.simulation.patching import Patch, replace, several
 from cluster.apiserver.handlers import eviction
-from cluster.client import leader_election, reflector
+from cluster.client import leader_election, reflector, term
 from cluster.controllers import (
     adoption,
     daemonset_decision,
@@ -26,6 +26,8 @@ from cluster.controllers import (
     taint_eviction,
 )
 from cluster.controllers.expectations import Expectations
+from cluster.storage import fencing
+from raftstore.types import Compare
 
 
 def _others_each_time(original: Any) -> Any:
@@ -126,6 +128,14 @@ def _never_relisted(original: Any) -> Any:
     return failed
 
 
+def _unfenced(original: Any) -> Any:
+    async def txn(self: Any, compare: Any, *args: Any) -> Any:
+        named = Compare(self._key, "version", "!=", -1)
+        return await self._store.txn([*compare, named], *args)
+
+    return txn
+
+
 def _never(original: Any) -> Any:
     return lambda *args: False
 
@@ -174,6 +184,9 @@ PLANTED: dict[str, Patch] = {
     ),
     "a lease is taken while it is held": replace(
         leader_election.LeaderElector, "_held_by_other", _without_waiting
+    ),
+    "a leader writes on after its term": several(
+        replace(term.Term, "check", _nothing), replace(fencing.FencedStore, "txn", _unfenced)
     ),
     "a broken watch goes on too late": replace(reflector.Reflector, "_failed", _never_relisted),
     "pods of nodes that are gone stay": replace(

@@ -110,7 +110,7 @@ class Simulation:
         self.sets, self.nodes = statefulsets.StatefulSets(), Nodes(NODE_GRACE_S)
         self.revisions = 0
         self.last_write: tuple[float, str] = (0.0, "")
-        self.world = World(loop, seed, self._observe, self._started)
+        self.world = World(loop, seed, self._observe, self._started, self._late)
         client = self.world.client()
         self.users = Users(
             client, seeded_randomness(f"{seed}/users"), self.history,
@@ -140,6 +140,9 @@ class Simulation:
         text = statefulsets.same_identity(node, container, self.world.containers, forced)
         if text is not None and self._is_of_a_set(container.uid):
             self._violated(f"{self.loop.time():.3f} s: {text}")
+
+    def _late(self, term: str) -> None:
+        self._violated(f"{self.loop.time():.3f} s: written in a term that was over: {term}")
 
     def _is_of_a_set(self, uid: str) -> bool:
         references = self.history.by_uid[uid]["metadata"].get("ownerReferences") or ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +71,10 @@ def _cpu(pod: Object) -> int:
 class SchedulingWorld(World):
     """Three schedulers, and nodes that are objects only."""
 
-    def __init__(self, loop: VirtualLoop, seed: int, observer: Any) -> None:
-        super().__init__(loop, seed, observer, lambda *_: None, managers=0, nodes=0)
+    def __init__(
+        self, loop: VirtualLoop, seed: int, observer: Any, late: Callable[[str], None]
+    ) -> None:
+        super().__init__(loop, seed, observer, lambda *_: None, late, managers=0, nodes=0)
         self.schedulers = [f"scheduler-{number}" for number in range(3)]
         for name in self.schedulers:
             self.machines.setdefault(name, Machine(name, self.fabric, str(seed)))
@@ -211,7 +213,10 @@ async def _run(loop: VirtualLoop, seed: int) -> Report:
             for text in ledger.check(change):
                 violations.append(f"{now_s:.3f} s, revision {revision}: {text}")
 
-    world = SchedulingWorld(loop, seed, observe)
+    def late(term: str) -> None:
+        violations.append(f"{loop.time():.3f} s: written in a term that was over: {term}")
+
+    world = SchedulingWorld(loop, seed, observe, late)
     await world.begin()
     users = Users(world.client(), seeded_randomness(f"{seed}/users"), history)
     await users.begin()

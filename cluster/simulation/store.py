@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from actors.seams import Seams
+from cluster.storage.strategies.leases import FENCES
 from raftstore.calls import StoreCalls
 from raftstore.errors import Unavailable, UnknownOutcome
 from raftstore.mvcc import txn
@@ -21,10 +22,12 @@ Observer = Callable[[int, Sequence[Event]], None]
 
 
 class ObservedStore(MemoryStore):
-    """Tells `observer` of every revision, before anybody else hears of it."""
+    """Tells `observer` of every revision, before anybody else hears of it, and `late` of the terms
+    of leaders that writes named when they were over."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, late: Callable[[str], None]) -> None:
         super().__init__()
+        self._late = late
         publish = self._machine._on_revision
 
         def tell(revision: int, events: Sequence[Event]) -> None:
@@ -32,6 +35,21 @@ class ObservedStore(MemoryStore):
             publish(revision, events)
 
         self._machine._on_revision = tell
+
+    async def execute(self, op: Op, *, serializable: bool = False) -> Any:
+        over = [key for key in _named(op) if not self._machine.read(Range(key)).kvs]
+        result = await super().execute(op, serializable=serializable)
+        for key in over if over and result.succeeded else ():
+            self._late(key.decode().removeprefix(FENCES))
+        return result
+
+
+def _named(op: Op) -> Iterator[bytes]:
+    """The terms in which a write is made; not the one that it begins itself."""
+    for compare in op.compare if isinstance(op, Txn) and op.success else ():
+        begins = compare.target == "create" and compare.op == "="
+        if compare.key.startswith(FENCES.encode()) and not begins:
+            yield compare.key
 
 
 @dataclass

@@ -41,15 +41,16 @@ def _write_files(folder: str) -> dict[str, str]:
 
 
 class World:
-    """`observer` is told of every revision; `started` of every container that begins to run."""
+    """`observer` is told of every revision; `started` of every container that begins to run, and
+    `late` of every write of a leader whose term was over."""
 
     def __init__(
         self, loop: VirtualLoop, seed: int, observer: Observer, started: Callable[..., None],
-        *, servers: int = 2, managers: int = 2, nodes: int = 4,
+        late: Callable[[str], None], *, servers: int = 2, managers: int = 2, nodes: int = 4,
     ) -> None:  # fmt: skip
         self.loop, self.seed, self.trace = loop, seed, Trace()
         self.fabric = Fabric(loop, seeded_randomness(f"{seed}/network"), self.trace)
-        self.store = ObservedStore(self._observed)
+        self.store = ObservedStore(self._observed, late)
         self._observer, self._started = observer, started
         self.servers = [f"api-{number}" for number in range(servers)]
         self.managers = [f"manager-{number}" for number in range(managers)]

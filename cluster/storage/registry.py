@@ -6,12 +6,15 @@ passes as `change` may run several times, each time on the newest version.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import cast
 
 from actors.seams import Seams
 from cluster.machinery import apply, status
+from cluster.machinery.fencing import Fence
 from cluster.machinery.resources import Resource
 from cluster.machinery.status import ApiError
 from cluster.storage import claims as claiming
@@ -23,9 +26,10 @@ from cluster.storage.encoding import Object
 from cluster.storage.encryption import Stale
 from cluster.storage.event_leases import SharedLeases
 from cluster.storage.feed import Progress
+from cluster.storage.fencing import FencedStore
 from cluster.storage.generated_names import name_suffix, new_uid
 from cluster.storage.namespace_guard import Guard
-from cluster.storage.options import DeleteOptions, Preconditions
+from cluster.storage.options import DeleteOptions, uid_conflict
 from cluster.storage.quotas import NOTHING, Charge, Quotas
 from cluster.storage.stored_form import StoredForm
 from cluster.storage.strategies.base import (
@@ -119,6 +123,13 @@ class Registry:
         """`form`: how objects are stored, unless it is that of the cache."""
         self.resource, self.strategy, self.cache = resource, strategy, cache
         self._env, self.form = env, form or cache.form
+        self._store = env.store
+
+    def fenced(self, fence: Fence) -> Registry:
+        """The same for a leader's writes: each is refused once the leader's term is over."""
+        registry = copy.copy(self)
+        registry._store = cast(Store, FencedStore(self._env.store, fence))
+        return registry
 
     def now_s(self) -> float:
         """The time that goes into objects."""
@@ -141,7 +152,7 @@ class Registry:
         return entry.data
 
     async def _read(self, namespace: str, name: str) -> Stored:
-        result = await self._env.store.range(self.key(namespace, name).encode())
+        result = await self._store.range(self.key(namespace, name).encode())
         return self._found(result, name)
 
     def _found(self, result: Result, name: str) -> Stored:
@@ -229,9 +240,8 @@ class Registry:
         dry_run: bool,
     ) -> tuple[int, bool, Sequence[Result]]:
         """The write, or for a dry run only its compares."""
-        store = self._env.store
         try:
-            result = await store.txn(compares, [] if dry_run else ops, reads)
+            result = await self._store.txn(compares, [] if dry_run else ops, reads)
         except LeaseNotFound:
             self._env.leases.forget()
             raise
@@ -384,7 +394,7 @@ class Registry:
         if version and version != had["resourceVersion"]:
             raise status.conflict(self.resource, name)
         if wanted.get("uid") and wanted["uid"] != had["uid"]:
-            raise _uid_conflict(self.resource, name, wanted["uid"], had["uid"])
+            raise uid_conflict(self.resource, name, wanted["uid"], had["uid"])
 
     async def _try_update(
         self,
@@ -443,10 +453,12 @@ class Registry:
             if current is None:
                 current, certain = await self._read(namespace, name), True
             obj = await self._load(current)
-            if not certain and not self._is_asked(obj, options.preconditions):
+            refusal = options.preconditions.refusal(self.resource, obj)
+            if refusal is not None and certain:
+                raise refusal
+            if refusal is not None:
                 current = None
                 continue
-            self._check_preconditions(obj, options.preconditions)
             outcome = deletion.begin(obj, self.strategy, options, self._env.seams.clock.wall())
             if outcome == "keep" and certain:
                 return self._written(encoding.encode(obj), current.revision, options.dry_run)
@@ -481,28 +493,3 @@ class Registry:
             return self._found(responses[0], name)
         written = self._written(data, current.revision if dry_run else revision, dry_run)
         return Written(written.data, removed=remove)
-
-    def _is_asked(self, obj: Object, asked: Preconditions) -> bool:
-        try:
-            self._check_preconditions(obj, asked)
-        except ApiError:
-            return False
-        return True
-
-    def _check_preconditions(self, obj: Object, asked: Preconditions) -> None:
-        metadata = obj["metadata"]
-        name = metadata["name"]
-        if asked.uid and asked.uid != metadata["uid"]:
-            raise _uid_conflict(self.resource, name, asked.uid, metadata["uid"])
-        version = asked.resource_version
-        if version and version != metadata["resourceVersion"]:
-            text = (
-                f"Precondition failed: ResourceVersion in precondition: {version}, "
-                f"ResourceVersion in object meta: {metadata['resourceVersion']}"
-            )
-            raise status.conflict(self.resource, name, text)
-
-
-def _uid_conflict(resource: Resource, name: str, asked: str, had: str) -> ApiError:
-    text = f"Precondition failed: UID in precondition: {asked}, UID in object meta: {had}"
-    return status.conflict(resource, name, text)

@@ -14,6 +14,7 @@ from cluster.storage.strategies.base import Strategy
 from cluster.storage.strategies.certificates import SigningRequestStrategy
 from cluster.storage.strategies.definitions import DefinitionStrategy
 from cluster.storage.strategies.events import EventStrategy, NewEventStrategy
+from cluster.storage.strategies.leases import LeaseStrategy
 from cluster.storage.strategies.namespaces import NamespaceStrategy
 from cluster.storage.strategies.pods import PodStrategy
 from cluster.storage.strategies.services import ServiceStrategy
@@ -124,7 +125,7 @@ SERVED: dict[str, Strategy] = {
     "autoscaling/v1/horizontalpodautoscalers": StatusOnly(),
     "policy/v1/poddisruptionbudgets": SpecAndStatus(),
     "discovery.k8s.io/v1/endpointslices": WholeObject(),
-    "coordination.k8s.io/v1/leases": CreatableByUpdate(),
+    "coordination.k8s.io/v1/leases": LeaseStrategy(),
     "networking.k8s.io/v1/ingresses": IngressStrategy(),
     "networking.k8s.io/v1/ingressclasses": SpecOnly(),
     "networking.k8s.io/v1/networkpolicies": SpecOnly(),

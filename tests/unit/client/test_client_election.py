@@ -19,7 +19,8 @@ class Candidate:
         self.started, self.ended = asyncio.Event(), asyncio.Event()
         self.task = asyncio.create_task(self.elector.run(self.lead))
 
-    async def lead(self):
+    async def lead(self, term):
+        self.term = term
         self.started.set()
         try:
             await asyncio.Event().wait()
@@ -125,12 +126,73 @@ def test_a_leader_stops_at_once_when_someone_else_holds_the_lease(with_api):
 
 def test_an_error_of_the_leaders_work_is_raised_and_the_lease_released(with_api):
     async def test(api, http, client):
-        async def lead():
+        async def lead(term):
             raise LookupError("broken")
 
         elector = LeaderElector(client, client.seams, "job", "one", 60, 40, 1)
         with pytest.raises(LookupError):
             await elector.run(lead)
+        assert api.objects[LEASE]["spec"]["holderIdentity"] == ""
+
+    with_api(test)
+
+
+def test_a_new_term_has_another_number_even_if_the_same_candidate_leads_again(with_api):
+    async def test(api, http, client):
+        candidate = Candidate(client, "one")
+        headers = []
+        for _ in range(2):
+            async with asyncio.timeout(30):
+                await candidate.started.wait()
+                headers.append(candidate.term.header)
+                candidate.started.clear()
+                api.fail = lambda method, path: 500
+                await candidate.ended.wait()
+                candidate.ended.clear()
+            assert candidate.term.is_over
+            api.fail = None
+        assert len(set(headers)) == 2
+        await candidate.stop()
+
+    with_api(test)
+
+
+def test_a_leader_whose_lease_is_deleted_ends_its_term_and_leads_in_a_new_one(with_api):
+    async def test(api, http, client):
+        candidate = Candidate(client, "one", lease_s=60, renew_s=40)
+        async with asyncio.timeout(30):
+            await candidate.started.wait()
+            first = candidate.term
+            candidate.started.clear()
+            api.remove(LEASE)
+            await candidate.ended.wait()
+            await candidate.started.wait()
+        assert first.is_over
+        assert not candidate.term.is_over
+        assert candidate.term.header != first.header
+        await candidate.stop()
+
+    with_api(test)
+
+
+def test_what_was_done_at_the_end_of_the_work_may_still_be_written(with_api):
+    async def test(api, http, client):
+        over = []
+
+        async def lead(term):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                over.append(term.is_over)
+
+        elector = LeaderElector(client, client.seams, "job", "one", 60, 40, 1)
+        task = asyncio.create_task(elector.run(lead))
+        async with asyncio.timeout(30):
+            while not elector.leading:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait({task})
+        assert over == [False]
         assert api.objects[LEASE]["spec"]["holderIdentity"] == ""
 
     with_api(test)
