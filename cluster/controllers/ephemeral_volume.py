@@ -21,7 +21,7 @@ class EphemeralVolumeController(Controller):
     account = "ephemeral-volume-controller"
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch("pods"), Watch(CLAIMS, _pod_of)]
+        return [Watch("pods", _that_need_claims), Watch(CLAIMS, _pod_of)]
 
     async def reconcile(self, key: str) -> Result | None:
         pod = self.informers.of("pods").get(key)
@@ -74,6 +74,12 @@ def claims(pod: Object) -> list[Object]:
         head = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
         found.append({**head, "metadata": metadata, "spec": spec})
     return found
+
+
+def _that_need_claims(pod: Object) -> Iterable[str]:
+    """Most pods have no such volume: they are not worth a place in the queue."""
+    volumes = pod["spec"].get("volumes") or ()
+    return [meta.key(pod)] if any(volume.get("ephemeral") for volume in volumes) else []
 
 
 def _is_owned(claim: Object, pod: Object) -> bool:

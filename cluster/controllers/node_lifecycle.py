@@ -41,7 +41,14 @@ class NodeLifecycleController(Controller):
         self._pods = self.informers.indexed("pods", "node", index_by_node)
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch("nodes"), Watch(LEASES, _node_of_lease), Watch("pods", index_by_node)]
+        return [Watch("nodes"), Watch(LEASES, _node_of_lease), Watch("pods", self._silent_node)]
+
+    def _silent_node(self, pod: Object) -> Iterable[str]:
+        """That of a pod, if what comes to it has to be marked."""
+        for name in index_by_node(pod):
+            node = self.informers.of("nodes").get(name)
+            if node is not None and meta.condition_is(node, "Ready", "Unknown"):
+                yield name
 
     async def reconcile(self, key: str) -> Result | None:
         node = self.informers.of("nodes").get(key)

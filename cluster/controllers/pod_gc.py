@@ -29,10 +29,16 @@ class PodGarbageCollector(Controller):
         self._quarantine_s = float(context.config.get("gone_node_grace_s") or QUARANTINE_S)
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch("nodes", self._keys_of_node), Watch("pods")]
+        return [Watch("nodes", self._keys_of_node), Watch("pods", self._keys_of_pod)]
 
     def _keys_of_node(self, node: Object) -> Iterable[str]:
         return [meta.key(p) for p in self._pods.by_index("node", node["metadata"]["name"])]
+
+    def _keys_of_pod(self, pod: Object) -> Iterable[str]:
+        """One that stays on a node that is there is not looked at until either changes."""
+        name = pods.node_name(pod)
+        well = self.informers.of("nodes").get(name) is not None if name else True
+        return () if well and not pods.is_deleting(pod) else [meta.key(pod)]
 
     async def reconcile(self, key: str) -> Result | None:
         pod = self._pods.get(key)

@@ -27,10 +27,15 @@ class TaintEvictionController(Controller):
         self._pods = self.informers.indexed("pods", "node", index_by_node)
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch("nodes", self._keys_of_node), Watch("pods")]
+        return [Watch("nodes", self._keys_of_node), Watch("pods", self._keys_of_pod)]
 
     def _keys_of_node(self, node: Object) -> Iterable[str]:
         return [meta.key(p) for p in self._pods.by_index("node", node["metadata"]["name"])]
+
+    def _keys_of_pod(self, pod: Object) -> Iterable[str]:
+        """Of pods on nodes with taints; when a node gets its first, all its pods are looked at."""
+        node = self.informers.of("nodes").get(pods.node_name(pod)) or {}
+        return [meta.key(pod)] if (node.get("spec") or {}).get("taints") else ()
 
     async def reconcile(self, key: str) -> Result | None:
         pod = self._pods.get(key)
