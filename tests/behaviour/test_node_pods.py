@@ -12,7 +12,8 @@ from typing import Any
 
 import dnslib
 import pytest
-from containerd import needs_containerd
+from containerd import PAUSE, needs_containerd
+from dockerd import needs_dockerd
 from node_cluster import (
     DNS_IP,
     SERVICE_IP,
@@ -38,14 +39,23 @@ http.server.HTTPServer((os.environ["POD_IP"], 8080), Handler).serve_forever()
 """
 
 
-@pytest.fixture(scope="module", params=["process", pytest.param("cri", marks=needs_containerd)])
+MANAGERS = {"cri": "containerd", "docker": "dockerd"}
+RUNTIMES = [
+    "process",
+    pytest.param("cri", marks=needs_containerd),
+    pytest.param("docker", marks=needs_dockerd),
+]
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    """A cluster whose node runs containers itself, and one whose node has a real containerd."""
-    node = {"runtime": request.param}
-    if request.param == "cri":
-        node["runtime_endpoint"] = request.getfixturevalue("containerd").endpoint
+    """One whose node runs containers itself, one with a real containerd, one with a dockerd."""
+    node = {"runtime": request.param, "sandbox_image": PAUSE}
+    if request.param in MANAGERS:
+        manager = request.getfixturevalue(MANAGERS[request.param])
+        node["runtime_endpoint"] = manager.endpoint
     made = Cluster(tmp_path_factory.mktemp("cluster"), node=node)
     yield made
     made.close()
@@ -53,7 +63,7 @@ def cluster(
 
 def web(cluster: Cluster) -> tuple[str, ...]:
     """A server that tells the pod's name: the small image has no Python."""
-    return ("sh", "-c", SMALL_WEB) if cluster.runtime == "cri" else ("python3", "-c", WEB)
+    return ("sh", "-c", SMALL_WEB) if cluster.runtime in MANAGERS else ("python3", "-c", WEB)
 
 
 def test_the_node_is_ready(cluster: Cluster) -> None:
@@ -206,7 +216,7 @@ def test_a_job_like_pod_ends_and_a_bad_one_says_why(cluster: Cluster) -> None:
     assert cluster.kubectl("logs", "job") == "done\n"
     cluster.apply(bad_pod(cluster))
     eventually(lambda: "CreateContainer" in cluster.kubectl("get", "pod", "nothing"))
-    why = "run as root" if cluster.runtime == "cri" else "give the container a `command`"
+    why = "run as root" if cluster.runtime in MANAGERS else "give the container a `command`"
     assert why in cluster.kubectl("describe", "pod", "nothing")
     cluster.kubectl("delete", "pod", "job", "nothing", "--timeout=20s")
 
@@ -216,7 +226,7 @@ def bad_pod(cluster: Cluster) -> dict[str, Any]:
     nothing = pod("nothing")
     main = nothing["spec"]["containers"][0]
     del main["command"]
-    if cluster.runtime == "cri":
+    if cluster.runtime in MANAGERS:
         main["securityContext"] = {"runAsNonRoot": True}
     return nothing
 
