@@ -20,6 +20,8 @@ from cluster.kubelet.certificate_files import CertificateFile, Pair
 from cluster.kubelet.cgroups import detection, resources
 from cluster.kubelet.cgroups.pods import PodGroups
 from cluster.kubelet.cgroups.tree import Tree
+from cluster.kubelet.eviction import measured, thresholds
+from cluster.kubelet.eviction.manager import EvictionManager, Settings
 from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import Node, PodRunner
@@ -97,6 +99,7 @@ class Kubelet:
         tls = _with_current(config.get("tls") or {}, serving)
         await self._server.start(config["node_ip"], port, tls)
         self._address = f"{config['node_ip']}:{self._server.port}"
+        self._evictions = self._make_evictions(seams, config, data_dir)
         self._agent = self._start_agent(seams, config, client)
         self._follow(client)
         if config.get("rotate_certificates"):
@@ -135,7 +138,11 @@ class Kubelet:
     def _make_node(
         self, seams: Seams, config: Config, client: Client, data_dir: str, groups: Tree | None
     ) -> Node:
-        capacity = machine.capacity(config.get("capacity") or {}, data_dir)
+        self._capacity = machine.capacity(config.get("capacity") or {}, data_dir)
+        reserved = [config.get("kube_reserved") or {}, config.get("system_reserved") or {}]
+        for_all_pods = machine.allocatable(self._capacity, reserved)
+        kept = thresholds.kept_free(thresholds.parse(config), self._capacity)
+        capacity = machine.allocatable(self._capacity, [*reserved, kept])
         own = {choice.LABEL: config.get("runtime", "process")}
         self._more_labels = own | dict(config.get("labels") or {})
         self._labels = node_object.labels(self._name, self._more_labels)
@@ -170,7 +177,7 @@ class Kubelet:
             limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
             allocatable=capacity,
             services=self._services.list,
-            groups=_pod_groups(groups, capacity, int(config.get("pod_pids_max", PIDS_MAX))),
+            groups=_pod_groups(groups, for_all_pods, int(config.get("pod_pids_max", PIDS_MAX))),
         )
 
     def _make_volumes(
@@ -204,7 +211,8 @@ class Kubelet:
             port=self._server.port,
             pod_cidr=config["pod_cidr"],
             labels=self._more_labels,
-            capacity=self._node.allocatable,
+            capacity=self._capacity,
+            allocatable=self._node.allocatable,
             runtime=f"{self._runtime.name}://{self._runtime.version}",
             problem=lambda: self._runtime.problem,
         )
@@ -214,10 +222,43 @@ class Kubelet:
             facts,
             lease_s=float(config.get("lease_s", 40.0)),
             status_s=float(config.get("status_s", 60.0)),
+            pressure=lambda: self._evictions.conditions,
         )
         agent.start()
         self._parts.append(agent.stop)
         return agent
+
+    def _make_evictions(self, seams: Seams, config: Config, data_dir: str) -> EvictionManager:
+        settings = Settings(
+            thresholds.parse(config),
+            period_s=float(config.get("eviction_period_s", 10.0)),
+            transition_s=float(config.get("eviction_transition_s", 300.0)),
+            grace_max_s=float(config.get("eviction_grace_max_s", 30.0)),
+        )
+        manager = EvictionManager(
+            seams,
+            settings,
+            data_dir,
+            self._runtime,
+            lambda: list(self._runners.values()),
+            config.get("observe") or (lambda: measured.signals(data_dir)),
+            lambda: self._agent.report(),
+            self._make_room,
+        )
+        self._parts.append(manager.stop)
+        return manager
+
+    async def _make_room(self) -> None:
+        """On the disk: images that no container is of, containers that were replaced."""
+        for runner in list(self._runners.values()):
+            await runner.drop_old_attempts(keep=1)
+        images = self._runtime.images
+        if images is None:
+            return
+        needed = await images.in_use()
+        for image in await images.list():
+            if image.id not in needed and not image.pinned:
+                await images.remove(image.id)
 
     def _follow(self, client: Client) -> None:
         selector = f"spec.nodeName={self._name}"
@@ -249,6 +290,7 @@ class Kubelet:
             here |= set(self._node.groups.uids())
         for uid in here - known:
             self._end_orphan(uid)
+        self._evictions.start()
 
     def _end_orphan(self, uid: str) -> None:
         """A pod that was deleted while no kubelet ran here: what is left of it is ended."""
@@ -293,6 +335,7 @@ class Kubelet:
             others = [r.pod for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
             used, capacity = admission.used_by(others), admission.amounts(self._node.allocatable)
             refusal = admission.refusal(pod, used, self._labels, capacity)
+            refusal = refusal or self._evictions.refusal(pod)
             if refusal is not None:
                 self._rejected[uid] = refusal
         if uid in self._rejected and not pod["metadata"].get("deletionTimestamp"):

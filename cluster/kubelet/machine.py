@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from cluster.machinery import quantity
 
 
 def capacity(config: Mapping[str, Any], data_dir: str) -> dict[str, str]:
@@ -18,6 +20,19 @@ def capacity(config: Mapping[str, Any], data_dir: str) -> dict[str, str]:
         "ephemeral-storage": f"{disk.total // 1024}Ki",
     }
     return found | {name: str(value) for name, value in config.items()}
+
+
+def allocatable(
+    capacity: Mapping[str, str], reserved: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """What is left for pods: the capacity without each of `reserved`. Pure."""
+    found = dict(capacity)
+    for name, text in capacity.items():
+        taken = sum(quantity.parse(part[name]) for part in reserved if name in part)
+        if taken:
+            milli = max(0, quantity.parse(text) - taken) // 10**6
+            found[name] = quantity.canonical(f"{milli}m" if name == "cpu" else str(milli // 1000))
+    return found
 
 
 def _memory_kib() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from actors.seams import Seams
@@ -32,12 +32,22 @@ class NodeFacts:
     runtime: str
     problem: Callable[[], str] = lambda: ""
     """Why the node is not ready; "" if it is."""
+    allocatable: Mapping[str, str] = field(default_factory=dict)
 
 
 class NodeAgent:
     def __init__(
-        self, client: Client, seams: Seams, facts: NodeFacts, *, lease_s: float, status_s: float
+        self,
+        client: Client,
+        seams: Seams,
+        facts: NodeFacts,
+        *,
+        lease_s: float,
+        status_s: float,
+        pressure: Callable[[], Collection[str]] = frozenset,
     ) -> None:
+        """`pressure`: the conditions that hold, asked for at each report."""
+        self._pressure = pressure
         self._client = client
         self._seams = seams
         self._facts = facts
@@ -71,6 +81,13 @@ class NodeAgent:
                 wait_s = min(_RETRY_S, period_s)
             await self._seams.clock.sleep(wait_s)
 
+    async def report(self) -> None:
+        """Now, and not at the next turn; what fails now is repeated then."""
+        try:
+            await self._post_status()
+        except (ApiError, ClientError) as error:
+            log.warning("node %s: %s", self._facts.name, error)
+
     async def _post_status(self) -> None:
         node = await self._registered_node()
         facts = self._facts
@@ -85,6 +102,8 @@ class NodeAgent:
             problem=problem,
             info=self._info,
             now_s=self._seams.clock.wall(),
+            allocatable=facts.allocatable or None,
+            pressure=self._pressure(),
         )
         await self._client.patch(
             "nodes", facts.name, {"status": status}, kind="strategic", subresource="status"

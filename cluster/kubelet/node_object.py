@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cluster.machinery import meta
@@ -17,6 +17,11 @@ _HEALTHY = {
     "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+}
+_UNDER_PRESSURE = {
+    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
 }
 
 
@@ -51,11 +56,14 @@ def status(
     runtime: str,
     info: Mapping[str, str],
     now_s: float,
+    allocatable: Mapping[str, str] | None = None,
+    pressure: Collection[str] = (),
     problem: str = "",
 ) -> Object:
     """The node's status, with the transition times of the `old` Node object.
 
-    `problem`: why it is not ready.
+    `allocatable` is the capacity where nothing is reserved; `pressure` are the conditions that
+    hold; `problem` says why the node is not ready.
     """
     return {
         "addresses": [
@@ -63,7 +71,7 @@ def status(
             {"type": "Hostname", "address": name},
         ],
         "capacity": dict(capacity),
-        "allocatable": dict(capacity),
+        "allocatable": dict(capacity if allocatable is None else allocatable),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
         "nodeInfo": {
             "architecture": architecture(),
@@ -74,20 +82,23 @@ def status(
             "containerRuntimeVersion": runtime,
             **info,
         },
-        "conditions": _conditions(old, now_s, problem),
+        "conditions": _conditions(old, pressure, problem, now_s),
     }
 
 
-def _conditions(old: Object, now_s: float, problem: str) -> list[Object]:
-    wanted = [
-        {"type": type_, "status": "False", "reason": reason, "message": message}
-        for type_, (reason, message) in _HEALTHY.items()
-    ]
-    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
-    ready |= {"message": "kubelet is posting ready status"}
+def _conditions(old: Object, pressure: Collection[str], problem: str, now_s: float) -> list[Object]:
+    wanted = []
+    for type_, healthy in _HEALTHY.items():
+        held = type_ in pressure
+        reason, message = _UNDER_PRESSURE[type_] if held else healthy
+        status = "True" if held else "False"
+        wanted.append({"type": type_, "status": status, "reason": reason, "message": message})
     if problem:
-        ready |= {"status": "False", "reason": "KubeletNotReady", "message": problem}
-    wanted.append(ready)
+        ready = {"type": "Ready", "status": "False", "reason": "KubeletNotReady"}
+        wanted.append(ready | {"message": problem})
+    else:
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+        wanted.append(ready | {"message": "kubelet is posting ready status"})
     now = meta.format_time(now_s)
     for condition in wanted:
         before = meta.condition(old, condition["type"]) or {}

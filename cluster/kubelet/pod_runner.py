@@ -24,7 +24,7 @@ from cluster.kubelet.cgroups.pods import PodGroups
 from cluster.kubelet.container_killer import ContainerKiller
 from cluster.kubelet.environment import ConfigError
 from cluster.kubelet.handlers import HandlerFailed, Handlers
-from cluster.kubelet.pod_worker import Decision, Kill, Observed, Start, StartFailure
+from cluster.kubelet.pod_worker import Decision, Ending, Kill, Observed, Start, StartFailure
 from cluster.kubelet.prober import ContainerProber
 from cluster.kubelet.references import References
 from cluster.kubelet.runtimes import records
@@ -99,6 +99,7 @@ class PodRunner:
         self._warned = False
         self._volume_tries = 0
         self._reclaimed = False
+        self._ending: Ending | None = None
         self._released = False
         self._task = asyncio.create_task(self._run(), name=f"pod {pod['metadata']['name']}")
         self.wake()
@@ -124,6 +125,24 @@ class PodRunner:
         if self._volume_tries:
             self._failures.clear()
         self.wake()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the node ends it."""
+        return self._ending is not None
+
+    @property
+    def is_over(self) -> bool:
+        """It has ended for good, and nothing of it runs."""
+        running = any(each.running for each in self._node.runtime.containers(self.uid))
+        return self._status.get("phase") in ("Succeeded", "Failed") and not running
+
+    def end(self, reason: str, message: str, grace_s: float) -> None:
+        """The node can have it here no longer; it fails. An earlier reason stands."""
+        if self._ending is None and not self._gone:
+            self._ending = Ending(reason, message, grace_s)
+            self._event("Warning", reason, message)
+            self.wake()
 
     def gone(self) -> None:
         """The API has no such pod any more (forced deletion): end it without a report."""
@@ -169,7 +188,8 @@ class PodRunner:
         pod = self._current()
         decision = pod_worker.decide(pod, self._observed(), now_s, self._node.limits)
         self._report(pod, decision)
-        runs_on = not pod_worker.must_stop(pod, now_s) and not pod_worker.is_terminal(pod)
+        stops = self._ending is not None or pod_worker.must_stop(pod, now_s)
+        runs_on = not stops and not pod_worker.is_terminal(pod)
         if runs_on and (self._refresh or self._token_due_s() <= now_s):
             self._refresh = False
             await self._refresh_volumes(pod)
@@ -209,6 +229,7 @@ class PodRunner:
             backoffs=self._backoffs,
             pod_ip=self._node.sandboxes.address(self.uid),
             runtime=runtime.name,
+            ending=self._ending,
         )
 
     def _report(self, pod: Object, decision: Decision) -> None:
@@ -463,8 +484,15 @@ class PodRunner:
         if self._killer.kill(action.container_id, container, ip, grace):
             self._event("Normal", "Killing", action.message, action.name)
 
-    async def _drop_old_attempts(self, name: str) -> None:
-        for old in self.containers(name)[:-_KEPT_ATTEMPTS]:
+    async def drop_old_attempts(self, keep: int) -> None:
+        """Of every container: the node needs their room."""
+        for container in pod_worker.all_containers(self.pod):
+            await self._drop_old_attempts(container["name"], keep)
+
+    async def _drop_old_attempts(self, name: str, keep: int = _KEPT_ATTEMPTS) -> None:
+        for old in self.containers(name)[:-keep]:
+            if old.running:
+                continue
             await self._node.runtime.remove(old.container_id)
             for path in (old.log_path, self._message_file(name, old.attempt)):
                 if os.path.exists(path):

@@ -62,6 +62,10 @@ def _verdict(pod: Object, observed: Observed, now_s: float) -> Object:
     old = pod.get("status") or {}
     if is_terminal(pod):
         return {k: old[k] for k in ("phase", "reason", "message") if old.get(k)}
+    if any(container.running for container in observed.containers):
+        return {"phase": phase(pod, observed)}  # a pod has not failed while anything of it runs
+    if (ending := observed.ending) is not None:
+        return {"phase": "Failed", "reason": ending.reason, "message": ending.message}
     if is_past_deadline(pod, now_s):
         return {"phase": "Failed", "reason": "DeadlineExceeded", "message": DEADLINE_MESSAGE}
     return {"phase": phase(pod, observed)}
@@ -191,6 +195,9 @@ def _conditions(pod: Object, observed: Observed, status: Object, now_s: float) -
         {"type": "ContainersReady"} | ready_containers,
         _flag("PodScheduled", True),
     ]
+    if observed.ending is not None:
+        why = {"reason": "TerminationByKubelet", "message": observed.ending.message}
+        wanted.append(_flag("DisruptionTarget", True) | why)
     return [_with_times(pod, condition, now_s) for condition in wanted]
 
 

@@ -40,6 +40,15 @@ class StartFailure:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """The node ends the pod, for good: it fails with this reason once nothing of it runs."""
+
+    reason: str
+    message: str
+    grace_s: float
+
+
+@dataclass(frozen=True)
 class Observed:
     """`containers`: all known attempts, oldest first. `health` is by container id, the others
     by container name. A running container that `health` lacks has not been started fully yet.
@@ -51,6 +60,7 @@ class Observed:
     backoffs: Mapping[str, Backoff] = field(default_factory=dict)
     pod_ip: str = ""
     runtime: str = "process"
+    ending: Ending | None = None
 
     def latest(self, name: str) -> Container | None:
         return self.attempts(name)[-1] if self.attempts(name) else None
@@ -214,7 +224,7 @@ def grace_period_s(pod: Object) -> float:
 
 def decide(pod: Object, observed: Observed, now_s: float, limits: Limits | None = None) -> Decision:
     """The next step for a pod at wall time `now_s`."""
-    if must_stop(pod, now_s):
+    if observed.ending or must_stop(pod, now_s):
         return _stop(pod, observed, list(observed.containers), "Stopping container {}")
     if is_complete(pod, observed):
         return _stop(pod, observed, list(observed.containers), "Stopping container {}")
@@ -238,6 +248,8 @@ def _stop(
     if not first:
         first = [max(running, key=lambda c: order.index(c.name))]
     grace = grace_period_s(pod)
+    if observed.ending is not None:
+        grace = min(grace, observed.ending.grace_s)
     kills = [Kill(c.container_id, c.name, grace, message.format(c.name)) for c in first]
     return Decision(tuple(kills))
 

@@ -14,6 +14,7 @@ import pytest
 
 from actors.seams import system_seams
 from cluster.kubelet.cgroups import detection, resources
+from cluster.kubelet.eviction.thresholds import Observed
 from cluster.kubelet.kubelet import Kubelet
 from cluster.kubelet.runtimes.reap import reap
 
@@ -367,3 +368,78 @@ def test_a_fork_bomb_stays_within_its_pod_and_the_node_goes_on(rig: Rig) -> None
         assert not tree.exists(path)
 
     run(rig, test, pod_pids_max=32)
+
+
+class Signals:
+    """What the eviction manager is told."""
+
+    def __init__(self) -> None:
+        self.low: set[str] = set()
+
+    def __call__(self) -> dict[str, Observed]:
+        names = ("memory.available", "nodefs.available", "pid.available")
+        return {name: Observed(1 if name in self.low else 900, 1000) for name in names}
+
+
+def pressed(rig: Rig, type_: str) -> str:
+    conditions = ((rig.api.get("nodes", "node-1") or {}).get("status") or {}).get("conditions")
+    return next((c["status"] for c in conditions or () if c["type"] == type_), "")
+
+
+def test_under_memory_pressure_the_greediest_pod_is_evicted_and_no_other_taken(rig: Rig) -> None:
+    signals = Signals()
+    hold = "x = bytearray(60 << 20); import time; time.sleep(1000)"
+
+    async def test() -> None:
+        asked = {"resources": {"requests": {"memory": "512Mi"}}}
+        rig.create("modest", "sleep", "1000", container=asked)
+        rig.create("greedy", "python3", "-c", hold)
+        for name in ("modest", "greedy"):
+            await rig.until_phase(name, "Running")
+        signals.low = {"memory.available"}
+        await rig.until(lambda: pressed(rig, "MemoryPressure") == "True")
+        status = (await rig.until_phase("greedy", "Failed"))["status"]
+        assert status["reason"] == "Evicted"
+        assert "low on resource: memory" in status["message"]
+        assert rig.condition("greedy", "DisruptionTarget") == "True"
+        assert rig.pod("modest")["status"]["phase"] == "Running"
+        rig.create("late", "true")
+        assert (await rig.until_phase("late", "Failed"))["status"]["reason"] == "Evicted"
+        signals.low = set()
+        await rig.until(lambda: pressed(rig, "MemoryPressure") == "False")
+        assert pressed(rig, "Ready") == "True"
+
+    hard = {"memory.available": "10%"}
+    config = {"eviction_period_s": 0.05, "eviction_transition_s": 0.0}
+    run(rig, test, observe=signals, eviction_hard=hard, **config)
+
+
+def test_a_container_that_fills_its_volume_is_evicted_and_the_node_stays_ready(rig: Rig) -> None:
+    async def test() -> None:
+        volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+        folder = rig.data_dir / "pods"
+        mounts = {"volumeMounts": [{"name": "v", "mountPath": "/scratch"}]}
+        target = "/scratch" if os.geteuid() == 0 else '"$RAYKUBE_MOUNTS/scratch"'
+        script = f"head -c 20000000 /dev/zero > {target}/full; sleep 1000"
+        rig.create("filler", "sh", "-c", script, container=mounts, volumes=volumes)
+        status = (await rig.until_phase("filler", "Failed"))["status"]
+        assert 'EmptyDir volume "v" exceeds the limit "1Mi"' in status["message"]
+        assert pressed(rig, "Ready") == "True"
+        rig.delete("filler", 0)
+        await rig.until(lambda: rig.pod("filler") is None)
+        assert not list(folder.iterdir())
+
+    run(rig, test, observe=Signals(), eviction_period_s=0.05)
+
+
+def test_a_container_that_floods_its_log_keeps_only_so_much_of_it(rig: Rig) -> None:
+    async def test() -> None:
+        script = "head -c 200000000 /dev/zero | tr '\\0' x; echo; echo last"
+        rig.create("flood", "sh", "-c", script, restartPolicy="Never")
+        await rig.until_phase("flood", "Succeeded")
+        logs = [each for each in (rig.data_dir / "logs").rglob("*") if each.is_file()]
+        assert sum(each.stat().st_size for each in logs) < 60 << 20
+        newest = next(each for each in logs if each.name == "0.log")
+        assert newest.read_bytes().endswith(b"last\n")
+
+    run(rig, test)
