@@ -30,9 +30,14 @@ def allocatable(
     for name, text in capacity.items():
         taken = sum(quantity.parse(part[name]) for part in reserved if name in part)
         if taken:
-            milli = max(0, quantity.parse(text) - taken) // 10**6
-            found[name] = quantity.canonical(f"{milli}m" if name == "cpu" else str(milli // 1000))
+            left = max(0, quantity.parse(text) - taken)
+            milli, whole = left // 10**6, left // 10**9
+            found[name] = quantity.canonical(f"{milli}m") if name == "cpu" else _whole(whole)
     return found
+
+
+def _whole(amount: int) -> str:
+    return str(amount) if amount % 1024 else f"{amount // 1024}Ki"
 
 
 def _memory_kib() -> int:

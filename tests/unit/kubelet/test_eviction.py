@@ -169,8 +169,8 @@ def test_what_is_reserved_and_kept_free_is_not_offered_to_pods() -> None:
     kept = thresholds.kept_free(hard, capacity)
     found = machine.allocatable(capacity, [{"cpu": "100m", "memory": "24Mi"}, kept])
     assert found["cpu"] == "1900m"
-    assert found["memory"] == "900Mi"
-    assert found["ephemeral-storage"] == "95Gi"
+    assert found["memory"] == "921600Ki"
+    assert found["ephemeral-storage"] == "99614720Ki"
     assert found["pods"] == "110"
 
 
