@@ -23,6 +23,7 @@ def requests(pod: Object) -> dict[str, int]:
             largest = {k: max(largest.get(k, 0), step.get(k, 0)) for k in {*largest, *step}}
     names = {*running, *largest}
     needed = {name: max(running.get(name, 0), largest.get(name, 0)) for name in names}
+    needed |= amounts((spec.get("resources") or {}).get("requests") or {})  # of the pod as a whole
     return _sum([needed, amounts(spec.get("overhead") or {})])
 
 
@@ -67,4 +68,20 @@ def refusal(
                 f"used: {used.get(name, 0)}, capacity: {capacity.get(name, 0)}"
             )
             return f"OutOf{name}", message
+    return None
+
+
+def resize_refusal(
+    pod: Object, used: Mapping[str, int], capacity: Mapping[str, int]
+) -> tuple[str, str] | None:
+    """Why a pod that is here cannot have what it asks for: never, or not now. As KEP-1287."""
+    wanted = requests(pod)
+    for name in ("cpu", "memory"):
+        amount, whole = wanted.get(name, 0), capacity.get(name, 0)
+        if amount > whole:
+            text = f"Node didn't have enough capacity: {name}, requested: {amount}"
+            return "Infeasible", f"{text}, capacity: {whole}"
+        if used.get(name, 0) + amount > whole:
+            text = f"Node didn't have enough resource: {name}, requested: {amount}"
+            return "Deferred", f"{text}, used: {used.get(name, 0)}, capacity: {whole}"
     return None

@@ -177,6 +177,7 @@ class Kubelet:
             limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
             allocatable=capacity,
             services=self._services.list,
+            refusal=self._resize_refusal,
             groups=_pod_groups(groups, for_all_pods, int(config.get("pod_pids_max", PIDS_MAX))),
         )
 
@@ -321,7 +322,7 @@ class Kubelet:
     def _balance_groups(self) -> None:
         if self._node.groups is None:
             return
-        pods = [r.pod for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
+        pods = [r.allotted for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
         try:
             self._node.groups.balance(pods)
         except OSError as error:
@@ -332,8 +333,7 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         is_new = not self._runtime.containers(uid)
         if is_new and not pod_worker.is_terminal(pod) and uid not in self._rejected:
-            others = [r.pod for r in self._runners.values() if not pod_worker.is_terminal(r.pod)]
-            used, capacity = admission.used_by(others), admission.amounts(self._node.allocatable)
+            used, capacity = self._used(), admission.amounts(self._node.allocatable)
             refusal = admission.refusal(pod, used, self._labels, capacity)
             refusal = refusal or self._evictions.refusal(pod)
             if refusal is not None:
@@ -342,6 +342,15 @@ class Kubelet:
             self._reject(pod, *self._rejected[uid])
             return False
         return True
+
+    def _used(self, without: str = "") -> dict[str, int]:
+        """What the pods that are here have been given, but the one with this uid."""
+        runners = [r for uid, r in self._runners.items() if uid != without]
+        return admission.used_by(r.allotted for r in runners if not pod_worker.is_terminal(r.pod))
+
+    def _resize_refusal(self, pod: Object) -> tuple[str, str] | None:
+        capacity = admission.amounts(self._node.allocatable)
+        return admission.resize_refusal(pod, self._used(pod["metadata"]["uid"]), capacity)
 
     def _reject(self, pod: Object, reason: str, message: str) -> None:
         if pod_worker.is_terminal(pod):
@@ -364,6 +373,8 @@ class Kubelet:
         self._runners.pop(uid, None)
         self._rejected.pop(uid, None)
         self._balance_groups()
+        for runner in self._runners.values():
+            runner.wake()  # what it could not have may be free now
         used = {r.pod["metadata"].get("namespace", "default") for r in self._runners.values()}
         task = asyncio.create_task(self._node.references.keep_only(used), name="references")
         self._cleanup.add(task)

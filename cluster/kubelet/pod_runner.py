@@ -18,6 +18,7 @@ from cluster.kubelet import (
     logs,
     pod_status,
     pod_worker,
+    resizing,
 )
 from cluster.kubelet.backoff import Backoff, Limits
 from cluster.kubelet.cgroups.pods import PodGroups
@@ -27,6 +28,7 @@ from cluster.kubelet.handlers import HandlerFailed, Handlers
 from cluster.kubelet.pod_worker import Decision, Ending, Kill, Observed, Start, StartFailure
 from cluster.kubelet.prober import ContainerProber
 from cluster.kubelet.references import References
+from cluster.kubelet.resizer import Refusal, Resizer
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import (
     Container,
@@ -78,6 +80,8 @@ class Node:
     allocatable: Mapping[str, str]
     services: Callable[[], Iterable[Object]]
     groups: PodGroups | None = None
+    refusal: Refusal = lambda _pod: None
+    """Whether a pod that is here cannot have what it asks for."""
 
 
 class PodRunner:
@@ -100,6 +104,9 @@ class PodRunner:
         self._volume_tries = 0
         self._reclaimed = False
         self._ending: Ending | None = None
+        self._resizer = Resizer(
+            self.uid, node.data_dir, node.runtime, node.groups, node.refusal, node.allocatable
+        )
         self._released = False
         self._task = asyncio.create_task(self._run(), name=f"pod {pod['metadata']['name']}")
         self.wake()
@@ -184,6 +191,7 @@ class PodRunner:
     async def _sync(self) -> float | None:
         """One pass; returns in how many seconds to look again at the latest."""
         await self._adopt_running()
+        await self._resize()
         now_s = self._node.seams.clock.wall()
         pod = self._current()
         decision = pod_worker.decide(pod, self._observed(), now_s, self._node.limits)
@@ -204,6 +212,22 @@ class PodRunner:
         wake_s = min(wake_s, self._token_due_s() if runs_on else math.inf)
         return None if wake_s == math.inf else wake_s - now_s
 
+    @property
+    def allotted(self) -> Object:
+        """The pod with the resources that it has been given."""
+        return resizing.as_given(self.pod, self._resizer.allotment)
+
+    async def _resize(self) -> None:
+        if self.is_ending or self.is_over:
+            return
+        self._resizer.allot(self.pod)
+        for each in await self._resizer.enforce(self.allotted):
+            text = f"Container {each.name} resize requires restart"
+            self._kill(self.pod, Kill(each.container_id, each.name, self._grace_s(), text))
+
+    def _grace_s(self) -> float:
+        return pod_worker.grace_period_s(self.pod)
+
     def _token_due_s(self) -> float:
         due_s = self._node.tokens.due_s(self.uid)
         return math.inf if due_s is None else due_s
@@ -213,12 +237,13 @@ class PodRunner:
         status = dict(self.pod.get("status") or {})
         if self._status:
             own = {entry["type"]: entry for entry in self._status["conditions"]}
-            others = [c for c in status.get("conditions") or () if c.get("type") not in own]
+            ours = {*own, *resizing.CONDITIONS}
+            others = [c for c in status.get("conditions") or () if c.get("type") not in ours]
             status |= self._status | {"conditions": [*own.values(), *others]}
         metadata = self.pod["metadata"]
         if self._gone and not metadata.get("deletionTimestamp"):
             metadata = metadata | {"deletionTimestamp": "gone"}
-        return self.pod | {"status": status, "metadata": metadata}
+        return self.allotted | {"status": status, "metadata": metadata}
 
     def _observed(self) -> Observed:
         runtime = self._node.runtime
@@ -230,6 +255,7 @@ class PodRunner:
             pod_ip=self._node.sandboxes.address(self.uid),
             runtime=runtime.name,
             ending=self._ending,
+            allotment=self._resizer.allotment,
         )
 
     def _report(self, pod: Object, decision: Decision) -> None:
@@ -285,7 +311,7 @@ class PodRunner:
         self.wake()
 
     def _container(self, name: str) -> Object:
-        return next(c for c in pod_worker.all_containers(self.pod) if c["name"] == name)
+        return next(c for c in pod_worker.all_containers(self.allotted) if c["name"] == name)
 
     def _failed(self, name: str, reason: str, message: str) -> None:
         self._event("Warning", "Failed", f"Error: {message}", name)
@@ -332,7 +358,9 @@ class PodRunner:
             target_id=self._target_id(container),
         )
         self._event("Normal", "Created", f"Created container: {name}", name)
+        self._resizer.first(self.pod)
         started = await node.runtime.run(spec)
+        self._resizer.started(name)
         self._failures.pop(name, None)
         self._event("Normal", "Started", f"Started container {name}", name)
         if node.runtime.warning and not self._warned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cluster.kubelet import resizing
 from cluster.kubelet.pod_worker import (
     DEADLINE_MESSAGE,
     Decision,
@@ -123,7 +124,7 @@ def _container_status(
     }
     if last:
         status["containerID"] = f"{observed.runtime}://{last.container_id}"
-    return status
+    return status | resizing.told(name, observed.allotment)
 
 
 def _is_done_step(last: Container | None) -> bool:
@@ -198,6 +199,7 @@ def _conditions(pod: Object, observed: Observed, status: Object, now_s: float) -
     if observed.ending is not None:
         why = {"reason": "TerminationByKubelet", "message": observed.ending.message}
         wanted.append(_flag("DisruptionTarget", True) | why)
+    wanted += resizing.conditions(observed.allotment)
     return [_with_times(pod, condition, now_s) for condition in wanted]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster.kubelet import backoff
 from cluster.kubelet.backoff import Backoff, Limits
+from cluster.kubelet.resizing import Allotment
 from cluster.kubelet.runtimes.base import Container
 from cluster.machinery import meta
 
@@ -61,6 +62,7 @@ class Observed:
     pod_ip: str = ""
     runtime: str = "process"
     ending: Ending | None = None
+    allotment: Allotment | None = None
 
     def latest(self, name: str) -> Container | None:
         return self.attempts(name)[-1] if self.attempts(name) else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.seams import Seams
 from cluster.client import Client, ClientError
+from cluster.kubelet.resizing import CONDITIONS
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
@@ -69,7 +70,7 @@ class StatusManager:
     async def _send(self, uid: str, pod: Object, status: Object) -> bool:
         """Whether nothing is left to do about this status."""
         metadata = pod["metadata"]
-        patch = {"metadata": {"uid": uid}, "status": status}
+        patch = {"metadata": {"uid": uid}, "status": _with_removals(status)}
         namespace = metadata.get("namespace", "default")
         try:
             async with self._slots:
@@ -102,3 +103,11 @@ class StatusManager:
         except ClientError:
             return False
         return bool(found["metadata"]["uid"] != metadata["uid"])
+
+
+def _with_removals(status: Object) -> Object:
+    """Conditions of a resize are there only while they hold: a patch has to take them away."""
+    found = status.get("conditions") or []
+    held = {condition["type"] for condition in found}
+    gone = [{"$patch": "delete", "type": each} for each in CONDITIONS if each not in held]
+    return status | {"conditions": [*found, *gone]} if found else status

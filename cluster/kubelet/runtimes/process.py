@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -235,8 +236,14 @@ class ProcessRuntime:
         return {"cgroup": {"path": path, "members": members, "kills": kills}}
 
     async def resize(self, container_id: str, wanted: Resources) -> None:
-        if self._groups is not None and (path := self._group_of.get(container_id)):
-            self._groups.limit(path, container_limits(wanted))
+        path = self._group_of.get(container_id)
+        if self._groups is None or not path:
+            return
+        limit, usage = wanted.memory_limit_bytes, self._groups.usage(path)
+        if limit and usage is not None and usage.working_set_bytes > limit:
+            used = usage.working_set_bytes
+            raise OSError(errno.EBUSY, f"memory in use ({used}) is more than the limit ({limit})")
+        self._groups.limit(path, container_limits(wanted))
 
     async def _started(self, folder: str, error: str) -> Container:
         if error and (ended := records.read_json(folder, "exit.json")) is not None:

@@ -429,7 +429,7 @@ def test_a_container_that_fills_its_volume_is_evicted_and_the_node_stays_ready(r
         await rig.until(lambda: rig.pod("filler") is None)
         assert not list(folder.iterdir())
 
-    run(rig, test, observe=Signals(), eviction_period_s=0.05)
+    run(rig, test, eviction_hard={}, eviction_period_s=0.05)
 
 
 def test_a_container_that_floods_its_log_keeps_only_so_much_of_it(rig: Rig) -> None:
@@ -441,5 +441,92 @@ def test_a_container_that_floods_its_log_keeps_only_so_much_of_it(rig: Rig) -> N
         assert sum(each.stat().st_size for each in logs) < 60 << 20
         newest = next(each for each in logs if each.name == "0.log")
         assert newest.read_bytes().endswith(b"last\n")
+
+    run(rig, test)
+
+
+def sized(cpu: str, memory: str = "64Mi", **more: Any) -> dict[str, Any]:
+    amounts = {"cpu": cpu, "memory": memory}
+    return {"resources": {"requests": amounts, "limits": amounts}} | more
+
+
+def ask(rig: Rig, name: str, cpu: str, memory: str = "64Mi") -> None:
+    obj = rig.pod(name)
+    obj["spec"]["containers"][0] |= sized(cpu, memory)
+    rig.api.put("pods", obj)
+
+
+def cpu_of(rig: Rig, name: str) -> str:
+    """What the status says that the container has."""
+    (status,) = ((rig.pod(name) or {}).get("status") or {}).get("containerStatuses") or [{}]
+    return str(((status.get("resources") or {}).get("limits") or {}).get("cpu", ""))
+
+
+def test_a_running_container_gets_other_limits_without_a_restart(rig: Rig) -> None:
+    async def test() -> None:
+        tree = groups_of(rig)
+        rig.create("a", "sleep", "1000", container=sized("500m"))
+        pod = await rig.until_phase("a", "Running")
+        ask(rig, "a", "1", "128Mi")
+        await rig.until(lambda: cpu_of(rig, "a") == "1")
+        (status,) = rig.pod("a")["status"]["containerStatuses"]
+        assert status["restartCount"] == 0
+        assert status["allocatedResources"] == {"cpu": "1", "memory": "128Mi"}
+        path = resources.pod_path(pod)
+        container = f"{path}/{status['containerID'].removeprefix('process://')}"
+        for group in (path, container):
+            assert limits_in(tree, group) == (100_000, 128 << 20)
+        await rig.until(lambda: rig.condition("a", "PodResizeInProgress") == "")
+
+    run(rig, test)
+
+
+def limits_in(tree: Any, group: str) -> tuple[int, int]:
+    """(processor time per 100 ms, bytes of memory), from the kernel."""
+
+    def text(controller: str, name: str) -> str:
+        return (Path(tree.roots[controller]) / group / name).read_text().split()[0]
+
+    if tree.version == 1:
+        quota = text("cpu", "cpu.cfs_quota_us")
+        return int(quota), int(text("memory", "memory.limit_in_bytes"))
+    return int(text("cpu", "cpu.max")), int(text("memory", "memory.max"))
+
+
+def test_a_resize_waits_for_room_and_one_too_large_is_told(rig: Rig) -> None:
+    def pending() -> str:
+        conditions = (rig.pod("a")["status"]).get("conditions") or ()
+        return next((c["reason"] for c in conditions if c["type"] == "PodResizePending"), "")
+
+    async def test() -> None:
+        rig.create("a", "sleep", "1000", container=sized("500m"))
+        rig.create("b", "sleep", "1000", container=sized("1"))
+        for name in ("a", "b"):
+            await rig.until_phase(name, "Running")
+        ask(rig, "a", "16")
+        await rig.until(lambda: pending() == "Infeasible")
+        ask(rig, "a", "1500m")
+        await rig.until(lambda: pending() == "Deferred")
+        assert cpu_of(rig, "a") == "500m"
+        rig.delete("b", 0)
+        await rig.until(lambda: cpu_of(rig, "a") == "1500m")
+        await rig.until(lambda: pending() == "")
+
+    run(rig, test)
+
+
+def test_a_resize_may_ask_for_a_new_start_of_the_container(rig: Rig) -> None:
+    async def test() -> None:
+        policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+        container = sized("500m", resizePolicy=policy)
+        rig.create("a", "sleep", "1000", container=container, terminationGracePeriodSeconds=1)
+        await rig.until_phase("a", "Running")
+        ask(rig, "a", "500m", "128Mi")
+
+        def status() -> Any:
+            return rig.pod("a")["status"]["containerStatuses"][0]
+
+        await rig.until(lambda: status()["restartCount"] == 1 and "running" in status()["state"])
+        assert status()["resources"]["limits"]["memory"] == "128Mi"
 
     run(rig, test)
