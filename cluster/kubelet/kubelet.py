@@ -23,8 +23,9 @@ from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.eviction import measured, thresholds
 from cluster.kubelet.eviction.manager import EvictionManager, Settings
 from cluster.kubelet.handlers import Handlers
+from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
-from cluster.kubelet.pod_runner import Node, PodRunner
+from cluster.kubelet.pod_runner import PodRunner
 from cluster.kubelet.references import References
 from cluster.kubelet.rotation import Rotation
 from cluster.kubelet.runtimes import choice, records

@@ -7,41 +7,36 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from actors.seams import Seams
-from cluster.client import Client, ClientError, EventRecorder
+from cluster.client import ClientError
 from cluster.kubelet import (
     container_config,
     environment,
-    logs,
     pod_status,
     pod_worker,
     resizing,
+    runtime_classes,
 )
-from cluster.kubelet.backoff import Backoff, Limits
-from cluster.kubelet.cgroups.pods import PodGroups
+from cluster.kubelet.backoff import Backoff
 from cluster.kubelet.container_killer import ContainerKiller
 from cluster.kubelet.environment import ConfigError
-from cluster.kubelet.handlers import HandlerFailed, Handlers
+from cluster.kubelet.handlers import HandlerFailed
+from cluster.kubelet.node import Node
 from cluster.kubelet.pod_worker import Decision, Ending, Kill, Observed, Start, StartFailure
 from cluster.kubelet.prober import ContainerProber
-from cluster.kubelet.references import References
-from cluster.kubelet.resizer import Refusal, Resizer
+from cluster.kubelet.resizer import Resizer
 from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import (
     Container,
     Mount,
-    Runtime,
     RuntimeFailure,
     SandboxFailure,
 )
-from cluster.kubelet.sandbox import AddressesExhausted, Sandboxes
-from cluster.kubelet.status_manager import StatusManager
-from cluster.kubelet.tokens import TOKENS, Tokens
+from cluster.kubelet.sandbox import AddressesExhausted
+from cluster.kubelet.termination import TerminationMessages
+from cluster.kubelet.tokens import TOKENS
 from cluster.kubelet.volumes import payload
-from cluster.kubelet.volumes.manager import VolumeManager
 from cluster.kubelet.volumes.plugin import NotReady, retry_after_s
 from cluster.machinery.status import ApiError
 
@@ -52,36 +47,10 @@ log = logging.getLogger(__name__)
 
 _KEPT_ATTEMPTS = 2
 _RETRY_S = 2.0
-_TERMINATION_MESSAGE_SIZE_BYTES_MAX = 4096
 
 
 class _NotYet(Exception):
     """Something that a container needs is not there; an event has said what."""
-
-
-@dataclass
-class Node:
-    """What every pod of a node shares."""
-
-    name: str
-    ip: str
-    data_dir: str
-    client: Client
-    seams: Seams
-    runtime: Runtime
-    sandboxes: Sandboxes
-    volumes: VolumeManager
-    references: References
-    tokens: Tokens
-    statuses: StatusManager
-    events: EventRecorder
-    handlers: Handlers
-    limits: Limits
-    allocatable: Mapping[str, str]
-    services: Callable[[], Iterable[Object]]
-    groups: PodGroups | None = None
-    refusal: Refusal = lambda _pod: None
-    """Whether a pod that is here cannot have what it asks for."""
 
 
 class PodRunner:
@@ -104,6 +73,7 @@ class PodRunner:
         self._volume_tries = 0
         self._reclaimed = False
         self._ending: Ending | None = None
+        self._messages = TerminationMessages(node.data_dir, self.uid)
         self._resizer = Resizer(
             self.uid, node.data_dir, node.runtime, node.groups, node.refusal, node.allocatable
         )
@@ -278,13 +248,7 @@ class PodRunner:
             self._event("Warning", "BackOff", text, name)
 
     def _event(self, type_: str, reason: str, message: str, container: str = "") -> None:
-        path = f"spec.containers{{{container}}}" if container else ""
-        for found, field in (
-            (pod_worker.init_containers, "initContainers"),
-            (pod_worker.ephemeral_containers, "ephemeralContainers"),
-        ):
-            if any(c["name"] == container for c in found(self.pod)):
-                path = f"spec.{field}{{{container}}}"
+        path = pod_worker.field_path(self.pod, container) if container else ""
         subject = {"kind": "Pod", "apiVersion": "v1"} | self.pod
         self._node.events.event(subject, type_, reason, message, field_path=path)
 
@@ -328,7 +292,7 @@ class PodRunner:
     ) -> str:
         """The id of what runs now."""
         node, name = self._node, action.name
-        handler = await self._runtime_handler(pod)
+        handler = await runtime_classes.handler(node.client, pod)
         shared = container_config.sandbox(pod, node.data_dir, handler, self._group(pod))
         ip = node.sandboxes.set_up(pod, await node.runtime.run_pod(shared))
         pod["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
@@ -376,19 +340,6 @@ class PodRunner:
         except OSError as error:
             raise RuntimeFailure("CreateContainerError", f"control group: {error}") from error
 
-    async def _runtime_handler(self, pod: Object) -> str:
-        """Of the pod's RuntimeClass. Raises SandboxFailure if there is none of that name."""
-        name = pod["spec"].get("runtimeClassName")
-        if not name:
-            return ""
-        try:
-            found = await self._node.client.get("runtimeclasses.node.k8s.io", name)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            raise SandboxFailure(f'RuntimeClass "{name}" not found') from None
-        return str(found["handler"])
-
     def _target_id(self, container: Object) -> str:
         """Of the container whose processes an ephemeral one is to see; "" for none."""
         name = container.get("targetContainerName")
@@ -400,7 +351,7 @@ class PodRunner:
     def _mounts(
         self, pod: Object, container: Object, env: Mapping[str, str], attempt: int
     ) -> list[Mount]:
-        message = self._message_file(container["name"], attempt)
+        message = self._messages.file(container["name"], attempt)
         os.makedirs(os.path.dirname(message), exist_ok=True)
         with open(message, "w"):
             os.chmod(message, 0o666)
@@ -409,10 +360,6 @@ class PodRunner:
         taken = {mount.target for mount in mounts}
         own = [*self._node.sandboxes.mounts(pod), Mount(message, target)]
         return [*(mount for mount in own if mount.target not in taken), *mounts]
-
-    def _message_file(self, name: str, attempt: int) -> str:
-        base = os.path.join(self._node.data_dir, "pods", self.uid, "messages", name)
-        return os.path.join(base, str(attempt))
 
     async def _fetch(self, references: Iterable[tuple[str, str]]) -> Objects:
         namespace = self.pod["metadata"]["namespace"]
@@ -490,20 +437,9 @@ class PodRunner:
         for ended in self._node.runtime.containers(self.uid):
             if ended.running or ended.message:
                 continue
-            message = self._termination_message(ended)
+            message = self._messages.read(self._container(ended.name), ended)
             if message:
                 self._node.runtime.annotate(ended.container_id, message)
-
-    def _termination_message(self, ended: Container) -> str:
-        try:
-            with open(self._message_file(ended.name, ended.attempt), "rb") as file:
-                text = file.read(_TERMINATION_MESSAGE_SIZE_BYTES_MAX).decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-        policy = self._container(ended.name).get("terminationMessagePolicy")
-        if not text and policy == "FallbackToLogsOnError" and ended.exit_code != 0:
-            return logs.last_text(ended.log_path, 80, 2048)
-        return text
 
     def _kill(self, pod: Object, action: Kill) -> None:
         container = self._container(action.name)
@@ -522,7 +458,7 @@ class PodRunner:
             if old.running:
                 continue
             await self._node.runtime.remove(old.container_id)
-            for path in (old.log_path, self._message_file(name, old.attempt)):
+            for path in (old.log_path, self._messages.file(name, old.attempt)):
                 if os.path.exists(path):
                     os.unlink(path)
 

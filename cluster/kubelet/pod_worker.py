@@ -134,6 +134,16 @@ def all_containers(pod: Object) -> list[Object]:
     return [*init_containers(pod), *app_containers(pod), *ephemeral_containers(pod)]
 
 
+def field_path(pod: Object, name: str) -> str:
+    """Where the container of this name is described, for events."""
+    kind = "containers"
+    if any(c["name"] == name for c in init_containers(pod)):
+        kind = "initContainers"
+    elif any(c["name"] == name for c in ephemeral_containers(pod)):
+        kind = "ephemeralContainers"
+    return f"spec.{kind}{{{name}}}"
+
+
 def restart_policy(pod: Object) -> str:
     return str(pod["spec"].get("restartPolicy") or "Always")
 
