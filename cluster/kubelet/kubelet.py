@@ -13,7 +13,15 @@ from typing import Any
 from actors.component import Config, Health
 from actors.seams import Seams
 from cluster.client import Client, ClientConfig, EventRecorder, Informer
-from cluster.kubelet import admission, machine, node_object, pod_status, pod_worker, rotation
+from cluster.kubelet import (
+    admission,
+    machine,
+    node_object,
+    pod_status,
+    pod_worker,
+    rotation,
+    static_pods,
+)
 from cluster.kubelet.authorization import DelegatedAuthorization
 from cluster.kubelet.backoff import Limits
 from cluster.kubelet.certificate_files import CertificateFile, Pair
@@ -25,6 +33,7 @@ from cluster.kubelet.eviction.manager import EvictionManager, Settings
 from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
+from cluster.kubelet.node_shutdown import NodeShutdown
 from cluster.kubelet.pod_runner import PodRunner
 from cluster.kubelet.references import References
 from cluster.kubelet.rotation import Rotation
@@ -33,6 +42,7 @@ from cluster.kubelet.runtimes.base import Container
 from cluster.kubelet.runtimes.interactive import Interactive
 from cluster.kubelet.sandbox import Sandboxes
 from cluster.kubelet.server import KubeletServer
+from cluster.kubelet.static_pods import StaticPods
 from cluster.kubelet.stats.pages import StatsPages
 from cluster.kubelet.status_manager import StatusManager
 from cluster.kubelet.tokens import Tokens
@@ -46,6 +56,7 @@ from cluster.kubelet.volumes.plugins.host_path import HostPath, Local
 from cluster.kubelet.volumes.plugins.local_driver import LocalDriver
 from cluster.kubelet.volumes.plugins.nfs import Nfs
 from cluster.kubelet.volumes.volume_loop import VolumeLoop
+from cluster.machinery import meta
 
 Object = dict[str, Any]
 
@@ -101,8 +112,11 @@ class Kubelet:
         await self._server.start(config["node_ip"], port, tls)
         self._address = f"{config['node_ip']}:{self._server.port}"
         self._evictions = self._make_evictions(seams, config, data_dir)
+        self._shutdown = self._make_shutdown(seams, config, data_dir)
         self._agent = self._start_agent(seams, config, client)
+        self._statics = self._make_statics(seams, config, client)
         self._follow(client)
+        self._statics.start()
         if config.get("rotate_certificates"):
             self._rotate(client, own, serving, config["node_ip"])
 
@@ -216,7 +230,7 @@ class Kubelet:
             capacity=self._capacity,
             allocatable=self._node.allocatable,
             runtime=f"{self._runtime.name}://{self._runtime.version}",
-            problem=lambda: self._runtime.problem,
+            problem=lambda: self._runtime.problem or self._shutdown.problem,
         )
         agent = NodeAgent(
             client,
@@ -249,6 +263,32 @@ class Kubelet:
         )
         self._parts.append(manager.stop)
         return manager
+
+    def _make_statics(self, seams: Seams, config: Config, client: Client) -> StaticPods:
+        statics = StaticPods(
+            config.get("static_pod_path") or os.path.join(self._node.data_dir, "manifests"),
+            self._name,
+            client,
+            seams,
+            lambda: self._own_node.get(self._name),
+            self._add_static,
+            self._remove_static,
+            float(config.get("static_pod_period_s", 5.0)),
+        )
+        self._parts.append(statics.stop)
+        return statics
+
+    def _make_shutdown(self, seams: Seams, config: Config, data_dir: str) -> NodeShutdown:
+        shutdown = NodeShutdown(
+            seams,
+            data_dir,
+            lambda: list(self._runners.values()),
+            lambda: self._agent.report(),
+            float(config.get("shutdown_grace_s", 30.0)),
+            float(config.get("shutdown_grace_critical_s", 10.0)),
+        )
+        self._parts.append(shutdown.stop)
+        return shutdown
 
     async def _make_room(self) -> None:
         """On the disk: images that no container is of, containers that were replaced."""
@@ -290,9 +330,11 @@ class Kubelet:
         here = {*self._runtime.pod_uids(), *self._node.sandboxes.uids(), *on_disk}
         if self._node.groups is not None:
             here |= set(self._node.groups.uids())
-        for uid in here - known:
+        for uid in here - known - set(self._statics.pods):
             self._end_orphan(uid)
+        self._statics.api_is_known()
         self._evictions.start()
+        self._shutdown.start()
 
     def _end_orphan(self, uid: str) -> None:
         """A pod that was deleted while no kubelet ran here: what is left of it is ended."""
@@ -308,6 +350,9 @@ class Kubelet:
     def _on_pod(self, kind: str, old: Object | None, new: Object | None) -> None:
         pod = new or old
         assert pod is not None
+        if static_pods.is_mirror(pod):
+            self._on_mirror(kind, pod)
+            return
         uid = pod["metadata"]["uid"]
         runner = self._runners.get(uid)
         if kind == "delete":
@@ -319,6 +364,27 @@ class Kubelet:
         elif self._admit(pod):
             self._runners[uid] = PodRunner(self._node, pod, self._released)
             self._balance_groups()
+
+    def _on_mirror(self, kind: str, pod: Object) -> None:
+        self._statics.saw_mirror(kind, pod)
+        for uid in self._statics.pods:
+            if uid in self._runners:
+                self._runners[uid].wake()
+
+    def _add_static(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if uid in self._runners:
+            return  # it is ending, and comes again when it has ended
+        self._runners[uid] = PodRunner(
+            self._node, pod, self._released, lambda: self._statics.mirror_of(uid)
+        )
+        self._balance_groups()
+
+    def _remove_static(self, uid: str) -> None:
+        if (runner := self._runners.get(uid)) is not None:
+            now = meta.format_time(self._seams.clock.wall())
+            metadata = runner.pod["metadata"] | {"deletionTimestamp": now}
+            runner.update(runner.pod | {"metadata": metadata})
 
     def _balance_groups(self) -> None:
         if self._node.groups is None:
@@ -336,7 +402,7 @@ class Kubelet:
         if is_new and not pod_worker.is_terminal(pod) and uid not in self._rejected:
             used, capacity = self._used(), admission.amounts(self._node.allocatable)
             refusal = admission.refusal(pod, used, self._labels, capacity)
-            refusal = refusal or self._evictions.refusal(pod)
+            refusal = refusal or self._evictions.refusal(pod) or self._shutdown.refusal
             if refusal is not None:
                 self._rejected[uid] = refusal
         if uid in self._rejected and not pod["metadata"].get("deletionTimestamp"):
@@ -373,6 +439,8 @@ class Kubelet:
     def _released(self, uid: str) -> None:
         self._runners.pop(uid, None)
         self._rejected.pop(uid, None)
+        if (static := self._statics.pods.get(uid)) is not None:
+            self._add_static(static)
         self._balance_groups()
         for runner in self._runners.values():
             runner.wake()  # what it could not have may be free now

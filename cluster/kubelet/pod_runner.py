@@ -56,7 +56,15 @@ class _NotYet(Exception):
 class PodRunner:
     """One task per pod. `wake` it when anything about the pod may have changed."""
 
-    def __init__(self, node: Node, pod: Object, on_released: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        pod: Object,
+        on_released: Callable[[str], None],
+        mirror: Callable[[], Object | None] | None = None,
+    ) -> None:
+        """`mirror`: of a pod of the node's own, what stands for it in the API."""
+        self.mirror = mirror
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
         self._node = node
@@ -175,7 +183,7 @@ class PodRunner:
             if isinstance(action, Start):
                 await self._start(pod, action)
             elif isinstance(action, Kill):
-                self._kill(pod, action)
+                self._kill(action)
             else:
                 await self._finish(pod)
         wake_s = math.inf if decision.wake_at_s is None else decision.wake_at_s
@@ -188,15 +196,13 @@ class PodRunner:
         return resizing.as_given(self.pod, self._resizer.allotment)
 
     async def _resize(self) -> None:
-        if self.is_ending or self.is_over:
+        if self._gone or self.is_ending or self.is_over:
             return
         self._resizer.allot(self.pod)
         for each in await self._resizer.enforce(self.allotted):
             text = f"Container {each.name} resize requires restart"
-            self._kill(self.pod, Kill(each.container_id, each.name, self._grace_s(), text))
-
-    def _grace_s(self) -> float:
-        return pod_worker.grace_period_s(self.pod)
+            grace_s = pod_worker.grace_period_s(self.pod)
+            self._kill(Kill(each.container_id, each.name, grace_s, text))
 
     def _token_due_s(self) -> float:
         due_s = self._node.tokens.due_s(self.uid)
@@ -235,8 +241,9 @@ class PodRunner:
             if name not in self._failures and observed.latest(name) is not None:
                 self._event_once_back_off(pod, observed, name)
         self._status = pod_status.build(pod, observed, decision, now_s, self._node.ip)
-        if not self._gone and not self._reclaimed:  # of what was removed there is no more to say
-            self._node.statuses.set(self.pod, self._status)
+        shown = self.mirror() if self.mirror is not None else self.pod
+        if shown and not self._gone and not self._reclaimed:  # of what is removed no more is said
+            self._node.statuses.set(shown, self._status)
 
     def _event_once_back_off(self, pod: Object, observed: Observed, name: str) -> None:
         old = {s["name"]: s for s in self._status.get("containerStatuses") or ()}
@@ -397,9 +404,10 @@ class PodRunner:
             except (HandlerFailed, OSError) as error:
                 text = f"PostStartHook failed: {error}"
                 self._event("Warning", "FailedPostStartHook", text, container["name"])
-                grace = pod_worker.grace_period_s(self.pod)
                 text = f"FailedPostStartHook of container {container['name']}"
-                self._kill(self.pod, Kill(container_id, container["name"], grace, text))
+                self._kill(
+                    Kill(container_id, container["name"], pod_worker.grace_period_s(self.pod), text)
+                )
                 return
         self._probe(container, container_id)
 
@@ -441,7 +449,7 @@ class PodRunner:
             if message:
                 self._node.runtime.annotate(ended.container_id, message)
 
-    def _kill(self, pod: Object, action: Kill) -> None:
+    def _kill(self, action: Kill) -> None:
         container = self._container(action.name)
         grace = 0.0 if self._gone else action.grace_s
         ip = self._node.sandboxes.address(self.uid)

@@ -530,3 +530,87 @@ def test_a_resize_may_ask_for_a_new_start_of_the_container(rig: Rig) -> None:
         assert status()["resources"]["limits"]["memory"] == "128Mi"
 
     run(rig, test)
+
+
+STATIC = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: any, command: [sh, -c, "echo %s; exec sleep 1000"]}
+"""
+
+
+def static_file(rig: Rig, text: str) -> Path:
+    folder = rig.data_dir / "manifests"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".web.new").write_text(text)
+    (folder / ".web.new").rename(folder / "web.yaml")
+    return folder / "web.yaml"
+
+
+def test_a_static_pod_follows_its_file_and_the_api_shows_a_mirror(rig: Rig) -> None:
+    async def running(uid: str = "") -> Object:
+        def check() -> Any:
+            found = rig.pod("web-node-1")
+            other = found and found["metadata"]["annotations"]["kubernetes.io/config.hash"] != uid
+            status = (found or {}).get("status") or {}
+            return found if other and status.get("phase") == "Running" else None
+
+        found: Object = await rig.until(check)
+        return found
+
+    async def test() -> None:
+        file = static_file(rig, STATIC % "one")
+        first = await running()
+        notes = first["metadata"]["annotations"]
+        assert notes["kubernetes.io/config.mirror"] == notes["kubernetes.io/config.hash"]
+        assert first["metadata"]["ownerReferences"][0]["kind"] == "Node"
+        container = first["status"]["containerStatuses"][0]["containerID"]
+
+        rig.api.put("pods", first, "DELETED")  # somebody deletes the mirror: it comes again
+        again = await running()
+        assert again["metadata"]["uid"] != first["metadata"]["uid"]
+        assert again["status"]["containerStatuses"][0]["containerID"] == container
+
+        await rig.kubelet.stop()
+        await rig.start(**config)
+        static_file(rig, "kind: [")  # half a file changes nothing
+        static_file(rig, STATIC % "two")
+        second = await running(notes["kubernetes.io/config.hash"])
+        assert second["status"]["containerStatuses"][0]["containerID"] != container
+        file.unlink()
+        await rig.until(lambda: rig.pod("web-node-1") is None)
+        while list((rig.data_dir / "pods").iterdir()):
+            await asyncio.sleep(0.05)
+
+    config = {"static_pod_period_s": 0.05, "backoff_initial_s": 0.2}
+    run(rig, test, **config)
+
+
+def test_a_node_that_shuts_down_ends_its_pods_and_takes_no_others_until_it_is_back(
+    rig: Rig,
+) -> None:
+    script = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+
+    async def test() -> None:
+        rig.create("usual", "sh", "-c", script)
+        rig.create("critical", "sh", "-c", script, priority=2_000_000_001)
+        for name in ("usual", "critical"):
+            await rig.until_phase(name, "Running")
+        (rig.data_dir / "shutdown").touch()
+        await rig.until(lambda: pressed(rig, "Ready") == "False")
+        for name in ("usual", "critical"):
+            status = (await rig.until_phase(name, "Failed"))["status"]
+            assert status["reason"] == "Terminated"
+            assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+        rig.create("late", "true")
+        assert (await rig.until_phase("late", "Failed"))["status"]["reason"] == "NodeShutdown"
+        (rig.data_dir / "shutdown").unlink()
+        await rig.until(lambda: pressed(rig, "Ready") == "True")
+        rig.create("next", "true", restartPolicy="Never")
+        await rig.until_phase("next", "Succeeded")
+
+    run(rig, test)

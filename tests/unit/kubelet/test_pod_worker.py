@@ -225,7 +225,8 @@ def test_a_pod_past_its_deadline_fails_and_is_ended() -> None:
     assert decide(obj, healthy(running())).wake_at_s == NOW_S + 60
     late = NOW_S + 60
     assert isinstance(decide(obj, healthy(running()), late).actions[0], Kill)
-    found = status(obj, healthy(running()), late)
+    assert status(obj, healthy(running()), late)["phase"] == "Running"
+    found = status(obj, healthy(ended(code=137)), late)
     assert (found["phase"], found["reason"]) == ("Failed", "DeadlineExceeded")
 
 
