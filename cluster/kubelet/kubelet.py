@@ -21,19 +21,17 @@ from cluster.kubelet import (
     pod_worker,
     rotation,
     static_pods,
+    wiring,
 )
 from cluster.kubelet.authorization import DelegatedAuthorization
 from cluster.kubelet.backoff import Limits
 from cluster.kubelet.certificate_files import CertificateFile, Pair
-from cluster.kubelet.cgroups import detection, resources
-from cluster.kubelet.cgroups.pods import PodGroups
+from cluster.kubelet.cgroups import detection
 from cluster.kubelet.cgroups.tree import Tree
-from cluster.kubelet.eviction import measured, thresholds
-from cluster.kubelet.eviction.manager import EvictionManager, Settings
+from cluster.kubelet.eviction import thresholds
 from cluster.kubelet.handlers import Handlers
 from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
-from cluster.kubelet.node_shutdown import NodeShutdown
 from cluster.kubelet.pod_runner import PodRunner
 from cluster.kubelet.references import References
 from cluster.kubelet.rotation import Rotation
@@ -63,8 +61,6 @@ Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 10250
-PIDS_MAX = 4096
-"""Processes of one pod: enough for servers with many threads, and no fork bomb gets far."""
 _SHORT_WAIT_S = 5.0
 
 
@@ -111,8 +107,7 @@ class Kubelet:
         tls = _with_current(config.get("tls") or {}, serving)
         await self._server.start(config["node_ip"], port, tls)
         self._address = f"{config['node_ip']}:{self._server.port}"
-        self._evictions = self._make_evictions(seams, config, data_dir)
-        self._shutdown = self._make_shutdown(seams, config, data_dir)
+        self._watch_resources(seams, config, data_dir)
         self._agent = self._start_agent(seams, config, client)
         self._statics = self._make_statics(seams, config, client)
         self._follow(client)
@@ -193,7 +188,7 @@ class Kubelet:
             allocatable=capacity,
             services=self._services.list,
             refusal=self._resize_refusal,
-            groups=_pod_groups(groups, for_all_pods, int(config.get("pod_pids_max", PIDS_MAX))),
+            groups=wiring.pod_groups(groups, for_all_pods, config),
         )
 
     def _make_volumes(
@@ -244,25 +239,20 @@ class Kubelet:
         self._parts.append(agent.stop)
         return agent
 
-    def _make_evictions(self, seams: Seams, config: Config, data_dir: str) -> EvictionManager:
-        settings = Settings(
-            thresholds.parse(config),
-            period_s=float(config.get("eviction_period_s", 10.0)),
-            transition_s=float(config.get("eviction_transition_s", 300.0)),
-            grace_max_s=float(config.get("eviction_grace_max_s", 30.0)),
+    def _watch_resources(self, seams: Seams, config: Config, data_dir: str) -> None:
+        """What may end pods on the node's own account."""
+
+        async def report() -> None:
+            await self._agent.report()
+
+        def runners() -> list[PodRunner]:
+            return list(self._runners.values())
+
+        self._evictions = wiring.evictions(
+            seams, config, data_dir, self._runtime, runners, report, self._make_room
         )
-        manager = EvictionManager(
-            seams,
-            settings,
-            data_dir,
-            self._runtime,
-            lambda: list(self._runners.values()),
-            config.get("observe") or (lambda: measured.signals(data_dir)),
-            lambda: self._agent.report(),
-            self._make_room,
-        )
-        self._parts.append(manager.stop)
-        return manager
+        self._shutdown = wiring.shutdown(seams, config, data_dir, runners, report)
+        self._parts += [self._evictions.stop, self._shutdown.stop]
 
     def _make_statics(self, seams: Seams, config: Config, client: Client) -> StaticPods:
         statics = StaticPods(
@@ -277,18 +267,6 @@ class Kubelet:
         )
         self._parts.append(statics.stop)
         return statics
-
-    def _make_shutdown(self, seams: Seams, config: Config, data_dir: str) -> NodeShutdown:
-        shutdown = NodeShutdown(
-            seams,
-            data_dir,
-            lambda: list(self._runners.values()),
-            lambda: self._agent.report(),
-            float(config.get("shutdown_grace_s", 30.0)),
-            float(config.get("shutdown_grace_critical_s", 10.0)),
-        )
-        self._parts.append(shutdown.stop)
-        return shutdown
 
     async def _make_room(self) -> None:
         """On the disk: images that no container is of, containers that were replaced."""
@@ -501,15 +479,3 @@ def _with_current(files: Mapping[str, Any], kept: CertificateFile | None) -> dic
         return dict(files)
     current = kept.current()
     return {**files, "cert": current.cert, "key": current.key}
-
-
-def _pod_groups(
-    tree: Tree | None, allocatable: Mapping[str, str], pids_max: int
-) -> PodGroups | None:
-    if tree is None:
-        return None
-    try:
-        return PodGroups(tree, resources.amounts(allocatable), pids_max)
-    except OSError as error:
-        log.warning("pods run without limits, there are no control groups: %s", error)
-        return None

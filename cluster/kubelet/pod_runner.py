@@ -15,13 +15,13 @@ from cluster.kubelet import (
     environment,
     pod_status,
     pod_worker,
+    post_start,
     resizing,
     runtime_classes,
 )
 from cluster.kubelet.backoff import Backoff
 from cluster.kubelet.container_killer import ContainerKiller
 from cluster.kubelet.environment import ConfigError
-from cluster.kubelet.handlers import HandlerFailed
 from cluster.kubelet.node import Node
 from cluster.kubelet.pod_worker import Decision, Ending, Kill, Observed, Start, StartFailure
 from cluster.kubelet.prober import ContainerProber
@@ -81,6 +81,7 @@ class PodRunner:
         self._volume_tries = 0
         self._reclaimed = False
         self._ending: Ending | None = None
+        self._stopping = asyncio.Event()
         self._messages = TerminationMessages(node.data_dir, self.uid)
         self._resizer = Resizer(
             self.uid, node.data_dir, node.runtime, node.groups, node.refusal, node.allocatable
@@ -95,6 +96,8 @@ class PodRunner:
     def update(self, pod: Object) -> None:
         self.pod = pod
         self._refresh = True
+        if pod["metadata"].get("deletionTimestamp"):
+            self._stopping.set()
         self.wake()
 
     def references_changed(self) -> None:
@@ -126,12 +129,14 @@ class PodRunner:
         """The node can have it here no longer; it fails. An earlier reason stands."""
         if self._ending is None and not self._gone:
             self._ending = Ending(reason, message, grace_s)
+            self._stopping.set()
             self._event("Warning", reason, message)
             self.wake()
 
     def gone(self) -> None:
         """The API has no such pod any more (forced deletion): end it without a report."""
         self._gone = True
+        self._stopping.set()
         self.wake()
 
     async def stop(self) -> None:
@@ -395,21 +400,18 @@ class PodRunner:
             await self._set_up_volumes(pod)
 
     async def _after_start(self, container: Object, container_id: str) -> None:
-        hook = (container.get("lifecycle") or {}).get("postStart")
-        ip = self._node.sandboxes.address(self.uid)
-        if hook:
+        name, ip = container["name"], self._node.sandboxes.address(self.uid)
+        problem = ""
+        if (container.get("lifecycle") or {}).get("postStart"):
             self._report(self._current(), Decision())
-            try:
-                await self._node.handlers.run(hook, container, container_id, ip)
-            except (HandlerFailed, OSError) as error:
-                text = f"PostStartHook failed: {error}"
-                self._event("Warning", "FailedPostStartHook", text, container["name"])
-                text = f"FailedPostStartHook of container {container['name']}"
-                self._kill(
-                    Kill(container_id, container["name"], pod_worker.grace_period_s(self.pod), text)
-                )
-                return
-        self._probe(container, container_id)
+            handlers, stopping = self._node.handlers, self._stopping
+            problem = await post_start.run(handlers, container, container_id, ip, stopping)
+        if not problem:
+            self._probe(container, container_id)
+            return
+        self._event("Warning", "FailedPostStartHook", problem, name)
+        grace_s = pod_worker.grace_period_s(self.pod)
+        self._kill(Kill(container_id, name, grace_s, f"FailedPostStartHook of container {name}"))
 
     def _probe(self, container: Object, container_id: str, *, was_ready: bool = False) -> None:
         name = container["name"]
@@ -433,13 +435,9 @@ class PodRunner:
             await self._probers.pop(container_id).stop()
         for container_id, container in running.items():
             if container_id not in self._probers and not self._killer.is_killing(container_id):
-                was_ready = container_id in self._ready_before()
+                was_ready = container_id in pod_status.ready_ids(self.pod)
                 self._probe(self._container(container.name), container_id, was_ready=was_ready)
         self._read_messages()
-
-    def _ready_before(self) -> set[str]:
-        statuses = (self.pod.get("status") or {}).get("containerStatuses") or ()
-        return {s.get("containerID", "").rpartition("://")[2] for s in statuses if s["ready"]}
 
     def _read_messages(self) -> None:
         for ended in self._node.runtime.containers(self.uid):

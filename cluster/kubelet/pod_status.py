@@ -51,6 +51,12 @@ def build(
     return status
 
 
+def ready_ids(pod: Object) -> set[str]:
+    """Of the containers that were ready when the status was written."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return {s.get("containerID", "").rpartition("://")[2] for s in statuses if s["ready"]}
+
+
 def rejected(pod: Object, reason: str, message: str, now_s: float) -> Object:
     """The status of a pod that this node refuses to run."""
     text = f"Pod was rejected: {message}"

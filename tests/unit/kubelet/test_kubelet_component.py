@@ -614,3 +614,14 @@ def test_a_node_that_shuts_down_ends_its_pods_and_takes_no_others_until_it_is_ba
         await rig.until_phase("next", "Succeeded")
 
     run(rig, test)
+
+
+def test_a_pod_can_be_deleted_while_its_post_start_hook_goes_on(rig: Rig) -> None:
+    async def test() -> None:
+        hook = {"lifecycle": {"postStart": {"exec": {"command": ["sleep", "1000"]}}}}
+        rig.create("a", "sleep", "1000", container=hook)
+        await rig.until_phase("a", "Running")
+        rig.delete("a", 1)
+        await rig.until(lambda: rig.pod("a") is None)
+
+    run(rig, test)

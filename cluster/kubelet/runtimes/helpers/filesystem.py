@@ -6,6 +6,7 @@ by, or left behind in, the host's mount table.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import Any
@@ -48,7 +49,8 @@ def enter_own_root(folder: str, spec: dict[str, Any]) -> None:
 
 def _mount_system(spec: dict[str, Any]) -> None:
     for path in spec["host_mounts"]:
-        bind(_OLD_ROOT + path, path, read_only=True)
+        with contextlib.suppress(FileNotFoundError):  # unmounted since the runtime looked
+            bind(_OLD_ROOT + path, path, read_only=True)
     safe = linux.MS_NOSUID | linux.MS_NOEXEC | linux.MS_NODEV
     linux.mount("proc", "/proc", "proc", safe)
     linux.mount(_OLD_ROOT + "/sys", "/sys", flags=linux.MS_BIND | linux.MS_REC)

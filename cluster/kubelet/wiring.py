@@ -1,0 +1,68 @@
+"""From a kubelet's config to those of its parts that look after the node's resources."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from actors.component import Config
+from actors.seams import Seams
+from cluster.kubelet.cgroups import resources
+from cluster.kubelet.cgroups.pods import PodGroups
+from cluster.kubelet.cgroups.tree import Tree
+from cluster.kubelet.eviction import measured, thresholds
+from cluster.kubelet.eviction.manager import Endable, EvictionManager, Settings
+from cluster.kubelet.node_shutdown import NodeShutdown
+from cluster.kubelet.runtimes.base import Runtime
+
+log = logging.getLogger(__name__)
+
+PIDS_MAX = 4096
+"""Processes of one pod: enough for servers with many threads, and no fork bomb gets far."""
+
+Report = Callable[[], Awaitable[None]]
+
+
+def evictions(
+    seams: Seams,
+    config: Config,
+    data_dir: str,
+    runtime: Runtime,
+    runners: Callable[[], Sequence[Endable]],
+    report: Report,
+    make_room: Report,
+) -> EvictionManager:
+    """Raises ValueError for thresholds that are none."""
+    settings = Settings(
+        thresholds.parse(config),
+        period_s=float(config.get("eviction_period_s", 10.0)),
+        transition_s=float(config.get("eviction_transition_s", 300.0)),
+        grace_max_s=float(config.get("eviction_grace_max_s", 30.0)),
+    )
+    observe = config.get("observe") or (lambda: measured.signals(data_dir))
+    return EvictionManager(seams, settings, data_dir, runtime, runners, observe, report, make_room)
+
+
+def shutdown(
+    seams: Seams,
+    config: Config,
+    data_dir: str,
+    runners: Callable[[], Sequence[Endable]],
+    report: Report,
+) -> NodeShutdown:
+    grace_s = float(config.get("shutdown_grace_s", 30.0))
+    critical_s = float(config.get("shutdown_grace_critical_s", 10.0))
+    return NodeShutdown(seams, data_dir, runners, report, grace_s, critical_s)
+
+
+def pod_groups(
+    tree: Tree | None, allocatable: Mapping[str, str], config: Config
+) -> PodGroups | None:
+    if tree is None:
+        return None
+    try:
+        pids_max = int(config.get("pod_pids_max", PIDS_MAX))
+        return PodGroups(tree, resources.amounts(allocatable), pids_max)
+    except OSError as error:
+        log.warning("pods run without limits, there are no control groups: %s", error)
+        return None
