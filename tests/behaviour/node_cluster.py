@@ -153,7 +153,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         result = subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=60
+            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=150
         )
         assert result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}"
         return result.stdout
