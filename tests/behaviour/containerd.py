@@ -43,6 +43,7 @@ disabled_plugins = [
   stream_server_port = "0"
   disable_apparmor = true
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{folder}/registries"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
