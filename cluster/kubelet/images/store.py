@@ -181,10 +181,24 @@ class ImageStore:
             return len(left) < len(entries)
 
     def forget(self, image_id: str) -> None:
-        """Take all names of an image away."""
-        gone = {image.manifest.digest for image in self.images() if image.image_id == image_id}
+        """Take all names of an image away, and the blobs that no other image needs."""
         with self.locked():
-            self._write_entries([e for e in self._entries() if e.get("digest") not in gone])
+            images = self.images()
+            gone = [image for image in images if image.image_id == image_id]
+            digests = {image.manifest.digest for image in gone}
+            entries = self._entries()
+            digests |= {e["digest"] for e in entries if self._config_of(e) == image_id}
+            self._write_entries([e for e in entries if e.get("digest") not in digests])
+            left = _needed(image for image in images if image.image_id != image_id)
+            for digest in (_needed(gone) | digests) - left:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path(digest))
+
+    def _config_of(self, entry: Object) -> str:
+        try:
+            return self.manifest(str(entry.get("digest"))).config.digest
+        except BadImage:
+            return ""
 
     def collect(self) -> int:
         """Remove blobs that no image needs, and downloads that nobody goes on with; their bytes.
@@ -192,10 +206,7 @@ class ImageStore:
         Pulls write blobs before their names: young blobs stay.
         """
         with self.locked():
-            images = self.images()
-            used = {image.manifest.digest for image in images}
-            used |= {image.image_id for image in images}
-            used |= {layer.digest for image in images for layer in image.layers}
+            used = _needed(self.images())
             return sum(_remove_old(entry, used) for entry in list(os.scandir(self._blobs)))
 
     def _entries(self) -> list[Object]:
@@ -210,6 +221,14 @@ class ImageStore:
         value = {"schemaVersion": 2, "mediaType": documents.OCI_INDEX, "manifests": entries}
         _write(self._index, json.dumps(value, indent=1).encode())
         self._read = None
+
+
+def _needed(images: Iterable[StoredImage]) -> set[str]:
+    """Digests of their blobs."""
+    found = set()
+    for image in images:
+        found |= {image.manifest.digest, image.image_id, *(each.digest for each in image.layers)}
+    return found
 
 
 _YOUNG_S = 3600.0

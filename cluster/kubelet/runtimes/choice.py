@@ -28,9 +28,11 @@ def make(config: Mapping[str, Any], data_dir: str, seams: Seams, groups: Tree | 
     """
     kind = config.get("runtime", "process")
     if kind == "process":
+        from cluster.kubelet.images import local
         from cluster.kubelet.runtimes.process import ProcessRuntime
 
-        return ProcessRuntime(data_dir, groups=groups)
+        images = local.from_config(config, data_dir, seams)
+        return ProcessRuntime(data_dir, groups=groups, images=images)
     if kind not in KINDS:
         raise ValueError(f"unknown runtime {kind!r}: there are {', '.join(KINDS)}")
     endpoint, network = config.get("runtime_endpoint"), config.get("pod_network", "host")

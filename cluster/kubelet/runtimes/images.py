@@ -33,6 +33,10 @@ class Image:
         return self.digests[0] if self.digests else self.id
 
 
+HOST_IMAGE = Image("host://rootfs")
+"""What stands for an image that is not here where containers may run on the host's own files."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """For a registry: a name and password, or a token. Never shown."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -23,7 +24,8 @@ from typing import Any
 
 from cluster.kubelet.cgroups.resources import container_limits
 from cluster.kubelet.cgroups.tree import Tree
-from cluster.kubelet.runtimes import commands, process_usage, records
+from cluster.kubelet.images.local import LocalImages, Prepared
+from cluster.kubelet.runtimes import commands, image_process, process_usage, records
 from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
@@ -38,7 +40,7 @@ from cluster.kubelet.runtimes.helpers import capabilities
 from cluster.kubelet.runtimes.helpers.namespaces import IPC_SYSCTLS
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
-from cluster.kubelet.runtimes.images import ImageService
+from cluster.kubelet.runtimes.images import ImageService, PullFailed
 from cluster.kubelet.runtimes.interactive import Running, Wanted
 from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
@@ -68,7 +70,6 @@ class ProcessRuntime:
     name = "process"
     version = "0.1.0"
     problem = ""
-    images: ImageService | None = None
 
     def __init__(
         self,
@@ -77,7 +78,10 @@ class ProcessRuntime:
         log_size_bytes_max: int = 10 << 20,
         log_files_max: int = 5,
         groups: Tree | None = None,
+        images: LocalImages | None = None,
     ) -> None:
+        self._images = images
+        self._locks: dict[str, int] = {}
         self._groups = groups
         self._group_of: dict[str, str] = {}
         self.data_dir = os.path.abspath(data_dir)
@@ -92,6 +96,10 @@ class ProcessRuntime:
         self._on_change: Callable[[str], None] = lambda _uid: None
         self._helpers = SessionHelpers(_session)
         self._holders: dict[str, str] = {}
+
+    @property
+    def images(self) -> ImageService | None:
+        return self._images
 
     @property
     def warning(self) -> str:
@@ -131,6 +139,8 @@ class ProcessRuntime:
     async def stop(self) -> None:
         for container_id in list(self._watched):
             self._unwatch(container_id)
+        for container_id in list(self._locks):
+            self._release_image(container_id)
         await self._helpers.close()
 
     def containers(self, pod_uid: str) -> list[Container]:
@@ -200,25 +210,31 @@ class ProcessRuntime:
                 f"container {spec.name}: runAsUser and runAsGroup need a node run by root",
             )
         _refuse_what_is_not_there(spec)
-        if spec.must_not_be_root and spec.uid is None:
-            raise RuntimeFailure(
-                "CreateContainerConfigError",
-                f"container has runAsNonRoot and image will run as root (container: {spec.name})",
-            )
-        if not spec.command:
-            raise RuntimeFailure(
-                "CreateContainerError",
-                "the image is not unpacked (containers run on the host's root file system), so "
-                "its entry point is unknown: give the container a `command`",
-            )
+        image = await self._prepare(spec)
+        try:
+            return await self._run(spec, image)
+        finally:
+            if image is not None:
+                os.close(image.lock)
+
+    async def _prepare(self, spec: ContainerSpec) -> Prepared | None:
+        """What it is to run on; None for the host's files."""
+        if self._images is None or self.isolation == "plain":
+            return None
+        try:
+            return await self._images.prepare(spec.image)
+        except PullFailed as error:
+            raise RuntimeFailure("CreateContainerError", str(error)) from None
+
+    async def _run(self, spec: ContainerSpec, image: Prepared | None) -> Container:
         folder = records.folder_of(self.data_dir, spec.pod_uid, spec.name, spec.attempt)
+        record = self._record(spec, self.isolation, folder, image)
         records.remove_tree(folder)
         os.makedirs(folder, mode=0o755)
         os.makedirs(os.path.dirname(spec.log_path), mode=0o755, exist_ok=True)
         if self.isolation == "plain":
             os.makedirs(os.path.join(folder, "cwd"), mode=0o755)
-        record = self._record(spec, self.isolation, folder) | self._make_group(spec)
-        write_json(os.path.join(folder, "spec.json"), record)
+        write_json(os.path.join(folder, "spec.json"), record | self._make_group(spec))
         error = await self._launch(folder)
         return await self._started(folder, error)
 
@@ -256,20 +272,19 @@ class ProcessRuntime:
             raise RuntimeFailure("RunContainerError", error or "the container did not start")
         return container
 
-    def _record(self, spec: ContainerSpec, isolation: str, folder: str = "") -> dict[str, Any]:
+    def _record(
+        self, spec: ContainerSpec, isolation: str, folder: str = "", image: Prepared | None = None
+    ) -> dict[str, Any]:
         sandbox = spec.sandbox or PodSandbox(spec.pod_uid)
-        base = {"PATH": os.environ.get("PATH", os.defpath), "HOSTNAME": spec.hostname}
-        env = base | {"HOME": "/root"} | dict(spec.env)
+        record = image_process.of(spec, image)
         if isolation == "plain":
-            env["RAYKUBE_MOUNTS"] = os.path.join(folder, "mounts")
-        return {
+            record["env"]["RAYKUBE_MOUNTS"] = os.path.join(folder, "mounts")
+        return record | {
             "pod_uid": spec.pod_uid,
             "name": spec.name,
             "attempt": spec.attempt,
             "id": spec.container_id,
-            "command": [*spec.command, *spec.args],
-            "env": env,
-            "cwd": spec.working_dir,
+            "privileged": spec.privileged,
             "uid": spec.uid,
             "gid": spec.gid,
             "groups": list(spec.groups),
@@ -325,6 +340,7 @@ class ProcessRuntime:
             self._by_pod[container.pod_uid].append(container_id)
         self._known[container_id] = container
         self._folders[container_id] = folder
+        self._keep_image(container_id, folder)
         if path := records.group_of(folder):
             self._group_of[container_id] = path
         self._ended[container_id] = asyncio.Event()
@@ -332,6 +348,19 @@ class ProcessRuntime:
             self._watch(container_id, folder)
         else:
             self._ended[container_id].set()
+
+    def _keep_image(self, container_id: str, folder: str) -> None:
+        """An ended container's too, since it may be started again: see `images.roots`."""
+        path = (records.read_json(folder, "spec.json") or {}).get("image_lock")
+        if path and container_id not in self._locks:
+            with contextlib.suppress(OSError):
+                lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._locks[container_id] = lock
+
+    def _release_image(self, container_id: str) -> None:
+        if (lock := self._locks.pop(container_id, None)) is not None:
+            os.close(lock)
 
     def _watch(self, container_id: str, folder: str) -> None:
         """A pid file descriptor is readable when the shim has ended: no polling."""
@@ -437,6 +466,7 @@ class ProcessRuntime:
         container = self._known.pop(container_id)
         self._by_pod[container.pod_uid].remove(container_id)
         self._ended.pop(container_id)
+        self._release_image(container_id)
         self._remove_group(self._group_of.pop(container_id, ""))
         await asyncio.to_thread(records.remove_tree, self._folders.pop(container_id))
 

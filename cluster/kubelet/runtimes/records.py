@@ -94,6 +94,7 @@ def load(folder: str) -> Container | None:
         log_path=spec["log"],
         running=True,
         started_at_s=process["started_at"],
+        image_id=spec.get("image_id", ""),
     )
     ended = read_json(folder, "exit.json")
     if ended is None and Process(process["pid"], process["start_ticks"]).is_alive():

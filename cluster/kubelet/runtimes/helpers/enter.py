@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from cluster.kubelet.runtimes.helpers import become, linux
+from cluster.kubelet.runtimes.helpers import become, linux, users
 
 CANNOT_START = 126
 
@@ -43,6 +43,7 @@ def enter(folder: str) -> tuple[dict[str, Any], list[int]]:
     groups = become.open_groups(spec)
     if spec["isolation"] != "plain":
         _enter_namespaces(process["pid"])
+        users.resolve(spec)
     return spec, groups
 
 

@@ -14,6 +14,10 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC = 0x20, 0x1000, 0x4000
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
+_OPEN_TREE, _MOVE_MOUNT = 428, 429  # the same on every architecture
+_OPEN_TREE_CLONE, _AT_RECURSIVE, _MOVE_FROM_EMPTY_PATH = 1, 0x8000, 4
+_AT_FDCWD = -100
+_MOUNT_SETATTR, _MOUNT_ATTR_RDONLY = 442, 1
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 PR_CAPBSET_DROP = 24
 
@@ -53,6 +57,36 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 def unmount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"unmount {target}")
+
+
+def clone_mount(source: str) -> int:
+    """A bind mount of `source`, with all below it, that is nowhere yet: a descriptor."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    found: int = _libc.syscall(
+        ctypes.c_long(_OPEN_TREE), _AT_FDCWD, os.fsencode(source), ctypes.c_uint(flags)
+    )
+    _check(0 if found >= 0 else -1, f"open_tree {source}")
+    return found
+
+
+def attach_mount(descriptor: int, target: str) -> None:
+    """Put what `clone_mount` gave at its place, and close it."""
+    result = _libc.syscall(
+        ctypes.c_long(_MOVE_MOUNT), descriptor, b"", _AT_FDCWD, os.fsencode(target),
+        ctypes.c_uint(_MOVE_FROM_EMPTY_PATH),
+    )  # fmt: skip
+    _check(result, f"move_mount {target}")
+    os.close(descriptor)
+
+
+def make_read_only(target: str) -> None:
+    """A mount and all below it (Linux 5.12)."""
+    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    result = _libc.syscall(
+        ctypes.c_long(_MOUNT_SETATTR), _AT_FDCWD, os.fsencode(target),
+        ctypes.c_uint(_AT_RECURSIVE), attributes, ctypes.c_size_t(32),
+    )  # fmt: skip
+    _check(result, f"mount_setattr {target}")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

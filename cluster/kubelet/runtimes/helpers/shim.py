@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import select
@@ -32,6 +33,7 @@ from cluster.kubelet.runtimes.helpers import (
     namespaces,
     streams,
     terminal,
+    users,
 )
 from cluster.kubelet.runtimes.helpers.polling import Poller
 
@@ -156,6 +158,7 @@ class _Shim:
         self._throttled = False
 
     def run(self, report: int) -> None:
+        self._keep_image()
         wake = self._watch_signals()
         ours, theirs = socket.socketpair()
         self._child = os.fork()
@@ -170,6 +173,12 @@ class _Shim:
         self._drain()
         self._attachments.close()
         self._record_exit()
+
+    def _keep_image(self) -> None:
+        """For as long as this process lives nobody may remove what the container runs on."""
+        if lock := self._spec.get("image_lock"):
+            self._image = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(self._image, fcntl.LOCK_SH)
 
     def _watch_signals(self) -> int:
         wake, wake_write = os.pipe()
@@ -201,6 +210,7 @@ class _Shim:
             if self._namespaced:
                 namespaces.enter_ipc(self._spec)
                 filesystem.enter_own_root(self._folder, self._spec)
+                users.resolve(self._spec)
             else:
                 filesystem.link_mounts(self._folder, self._spec)
             streams.give(self._spec, shim)
