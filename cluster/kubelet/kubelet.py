@@ -30,6 +30,7 @@ from cluster.kubelet.cgroups import detection
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.eviction import thresholds
 from cluster.kubelet.handlers import Handlers
+from cluster.kubelet.images.manager import ImageManager
 from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import PodRunner
@@ -187,6 +188,7 @@ class Kubelet:
             limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
             allocatable=capacity,
             services=self._services.list,
+            images=self._image_manager(config, seams),
             refusal=self._resize_refusal,
             groups=wiring.pod_groups(groups, for_all_pods, config),
         )
@@ -213,6 +215,16 @@ class Kubelet:
     def _node_now(self) -> Object:
         own = {"metadata": {"name": self._name, "labels": self._labels}}
         return self._own_node.get(self._name) or own
+
+    def _image_manager(self, config: Config, seams: Seams) -> ImageManager | None:
+        service = self._runtime.images
+        if service is None:
+            return None
+        initial_s = float(config.get("backoff_initial_s", 10.0))
+        limits = Limits(initial_s, float(config.get("backoff_max_s", 300.0)))
+        manager = ImageManager(service, seams.clock, limits)
+        self._parts.append(manager.stop)
+        return manager
 
     def _start_agent(self, seams: Seams, config: Config, client: Client) -> NodeAgent:
         ipaddress.ip_network(config["pod_cidr"])

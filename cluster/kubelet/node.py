@@ -11,6 +11,7 @@ from cluster.client import Client, EventRecorder
 from cluster.kubelet.backoff import Limits
 from cluster.kubelet.cgroups.pods import PodGroups
 from cluster.kubelet.handlers import Handlers
+from cluster.kubelet.images.manager import ImageManager
 from cluster.kubelet.references import References
 from cluster.kubelet.resizer import Refusal
 from cluster.kubelet.runtimes.base import Runtime
@@ -43,5 +44,6 @@ class Node:
     allocatable: Mapping[str, str]
     services: Callable[[], Iterable[Object]]
     groups: PodGroups | None = None
+    images: ImageManager | None = None
     refusal: Refusal = lambda _pod: None
     """Whether a pod that is here cannot have what it asks for."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from cluster.client import ClientError
@@ -22,6 +22,7 @@ from cluster.kubelet import (
 from cluster.kubelet.backoff import Backoff
 from cluster.kubelet.container_killer import ContainerKiller
 from cluster.kubelet.environment import ConfigError
+from cluster.kubelet.images.manager import ImageNotReady, Request
 from cluster.kubelet.node import Node
 from cluster.kubelet.pod_worker import Decision, Ending, Kill, Observed, Start, StartFailure
 from cluster.kubelet.prober import ContainerProber
@@ -264,6 +265,9 @@ class PodRunner:
         subject = {"kind": "Pod", "apiVersion": "v1"} | self.pod
         self._node.events.event(subject, type_, reason, message, field_path=path)
 
+    def _event_of(self, container: str) -> Callable[[str, str, str], None]:
+        return lambda type_, reason, message: self._event(type_, reason, message, container)
+
     async def _start(self, pod: Object, action: Start) -> None:
         container = self._container(action.name)
         wanted_id = self._node.seams.randomness.randbytes(32).hex()
@@ -274,6 +278,10 @@ class PodRunner:
             self._fail(action.name, "ContainerCreating", "", retry_after_s(self._volume_tries))
         except ConfigError as error:
             self._failed(action.name, "CreateContainerConfigError", str(error))
+        except ImageNotReady as error:
+            self._fail(action.name, error.reason, error.message, error.retry_s)
+            self.wake()
+            return
         except (AddressesExhausted, SandboxFailure) as error:
             self._event("Warning", "FailedCreatePodSandBox", str(error))
             self._fail(action.name, "ContainerCreating", "")
@@ -311,6 +319,7 @@ class PodRunner:
         pod["status"] |= {"hostIP": node.ip, "hostIPs": [{"ip": node.ip}]}
         if not await self._set_up_volumes(pod):
             raise _NotYet
+        await self._find_image(container, action.attempt)
         objects = await self._fetch(environment.references(container))
         try:
             env = environment.build(
@@ -343,6 +352,21 @@ class PodRunner:
             self._warned = True
             self._event("Warning", "NoIsolation", node.runtime.warning)
         return started.container_id
+
+    async def _find_image(self, container: Object, attempt: int) -> None:
+        """Raises ImageNotReady; a pull that ends wakes this pod."""
+        name = container["name"]
+
+        def changed() -> None:
+            self._failures.pop(name, None)
+            self.wake()
+
+        def secrets(names: Iterable[str]) -> Awaitable[Objects]:
+            return self._fetch(("secrets", each) for each in names)
+
+        if self._node.images is not None:
+            request = Request.of(self.pod, container, attempt, secrets, changed)
+            await self._node.images.ensure(request, self._event_of(name))
 
     def _group(self, pod: Object) -> str:
         """The pod's control group, made if need be; "" where the machine has none for us."""
@@ -490,6 +514,8 @@ class PodRunner:
 
     async def _reclaim(self) -> None:
         self._reclaimed = True
+        if self._node.images is not None:
+            await self._node.images.forget(self.uid)
         await self._node.runtime.remove_pod(self.uid)
         if self._node.groups is not None:
             await asyncio.to_thread(self._node.groups.remove, self.uid)

@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 import signal
-import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 from cluster.kubelet.cgroups.resources import container_limits
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.images.local import LocalImages, Prepared
-from cluster.kubelet.runtimes import commands, image_process, process_usage, records
+from cluster.kubelet.runtimes import commands, image_process, launching, process_usage, records
 from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
@@ -44,14 +43,6 @@ from cluster.kubelet.runtimes.images import ImageService, PullFailed
 from cluster.kubelet.runtimes.interactive import Running, Wanted
 from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
-_IMPORT_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from cluster.kubelet.runtimes.helpers.{0} import main; main({1})"
-)
-_LAUNCH = _BOOT.format("shim", "sys.argv[1]")
-_ENTER = _BOOT.format("enter", "sys.argv[1], sys.argv[2:]")
-_SESSION = _BOOT.format("session", "")
 _LAUNCH_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 2.0
 _TIMED_OUT_CODE = -1
@@ -94,7 +85,7 @@ class ProcessRuntime:
         self._ended: dict[str, asyncio.Event] = {}
         self._watched: dict[str, int] = {}
         self._on_change: Callable[[str], None] = lambda _uid: None
-        self._helpers = SessionHelpers(_session)
+        self._helpers = SessionHelpers(launching.session)
         self._holders: dict[str, str] = {}
 
     @property
@@ -312,7 +303,7 @@ class ProcessRuntime:
 
     async def _launch(self, folder: str) -> str:
         """Returns "" or why the program could not be started."""
-        launcher = await _python(_LAUNCH, folder)
+        launcher = await launching.launcher(folder)
         try:
             out, _ = await asyncio.wait_for(launcher.communicate(), _LAUNCH_TIMEOUT_S)
         except TimeoutError:
@@ -433,7 +424,7 @@ class ProcessRuntime:
         timeout_s: float,
         output_size_bytes_max: int,
     ) -> ExecResult:
-        process = await _python(_ENTER, self._folders[container_id], *command)
+        process = await launching.entering(self._folders[container_id], *command)
         output = bytearray()
         try:
             async with asyncio.timeout(timeout_s):
@@ -504,26 +495,3 @@ def _refuse_what_is_not_there(spec: ContainerSpec) -> None:
         if not name.startswith(IPC_SYSCTLS):
             text = f"sysctl {name} needs a network namespace, and pods here share the host's"
             raise RuntimeFailure("CreateContainerError", text)
-
-
-async def _session(control: int) -> asyncio.subprocess.Process:
-    """See the helper `session`. It writes nothing: what goes wrong is told over the socket."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-E", "-c", _SESSION, _IMPORT_ROOT),
-        stdin=control,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-async def _python(code: str, *arguments: str) -> asyncio.subprocess.Process:
-    """A helper in its own session, with the standard library only and no inherited environment."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-I", "-S", "-E", "-c", code, _IMPORT_ROOT, *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )

@@ -1,0 +1,49 @@
+"""The helper programs of the process runtime as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+_IMPORT_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from cluster.kubelet.runtimes.helpers.{0} import main; main({1})"
+)
+_LAUNCH = _BOOT.format("shim", "sys.argv[1]")
+_ENTER = _BOOT.format("enter", "sys.argv[1], sys.argv[2:]")
+_SESSION = _BOOT.format("session", "")
+
+
+async def launcher(folder: str) -> asyncio.subprocess.Process:
+    """See the helper `shim`."""
+    return await _python(_LAUNCH, folder)
+
+
+async def entering(folder: str, *command: str) -> asyncio.subprocess.Process:
+    """See the helper `enter`."""
+    return await _python(_ENTER, folder, *command)
+
+
+async def session(control: int) -> asyncio.subprocess.Process:
+    """See the helper `session`. It writes nothing: what goes wrong is told over the socket."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-E", "-c", _SESSION, _IMPORT_ROOT),
+        stdin=control,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+async def _python(code: str, *arguments: str) -> asyncio.subprocess.Process:
+    """A helper in its own session, with the standard library only and no inherited environment."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-S", "-E", "-c", code, _IMPORT_ROOT, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
