@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from cluster.kubelet.images.store import ImageStore
+
+sys.path.insert(0, str(Path(__file__).parent))  # `registries`: a test folder is no package
 
 Entry = tuple[str, Any]
 
