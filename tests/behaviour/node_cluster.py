@@ -169,7 +169,8 @@ class Cluster:
 
 
 def pod(name: str, *command: str, container: Any = None, **spec: Any) -> dict[str, Any]:
-    main = {"name": "main", "image": "any", "command": list(command)} | (container or {})
+    main = {"name": "main", "image": "any", "imagePullPolicy": "IfNotPresent"}
+    main |= {"command": list(command)} | (container or {})
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -72,7 +72,12 @@ class Streams:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("streams"), uvloop.new_event_loop())
     container = {"env": [*POD_IP, {"name": "COLOUR", "value": "blue"}], "workingDir": "/tmp"}
-    second = {"name": "second", "image": "any", "command": ["sleep", "10000"]}
+    second = {
+        "name": "second",
+        "image": "any",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "10000"],
+    }
     box = pod("box", "python3", "-c", ECHO, container=container)
     box["spec"]["containers"].append(second)
     made.apply(box)
