@@ -10,6 +10,7 @@ import click
 
 from cluster.cli.certificates import certificates
 from cluster.cli.errors import EXIT_CODES, FAILED, INTERRUPTED, CommandError
+from cluster.cli.image import image
 from cluster.cli.nodes import nodes
 from cluster.cli.options import NAME, Seconds
 from cluster.cli.store import store
@@ -49,6 +50,10 @@ def cli() -> None:
 @click.option("--runtime", type=click.Choice(["process", "cri", "docker"]), default="process",
               show_default=True, help="What runs the containers of nodes: raykube itself, or a "
               "container manager (containerd, CRI-O), or Docker.")  # fmt: skip
+@click.option("--registries", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="YAML: the registries that nodes pull from, each with its settings (mirrors, "
+              "plain_http, insecure, ca); '*' is every other one. Other images that were not "
+              "loaded run on the host's files.")  # fmt: skip
 @click.option("--runtime-endpoint", default="", metavar="URL",
               help="Where the container manager answers: "
               "unix:///run/containerd/containerd.sock")  # fmt: skip
@@ -127,6 +132,7 @@ def kill(**options: Any) -> None:
 cli.add_command(certificates)
 cli.add_command(store)
 cli.add_command(nodes)
+cli.add_command(image)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ def run(
     metrics: bool,
     runtime: str,
     runtime_endpoint: str,
+    registries: str | None,
     etcd: bool,
     restore: str | None,
     audit_policy: str | None,
@@ -56,6 +57,7 @@ def run(
         metrics=metrics,
         runtime=runtime,
         runtime_endpoint=runtime_endpoint,
+        registries=_registries(registries),
         etcd=etcd,
         audit_policy=audit_policy or "",
         scheduler_configuration=_scheduler_configuration(scheduler_config),
@@ -82,6 +84,21 @@ def _check_runtime(runtime: str, endpoint: str) -> None:
         text = "--runtime-endpoint is for --runtime cri and docker, which need it"
         hint = "raykube up --runtime cri --runtime-endpoint unix:///run/containerd/containerd.sock"
         raise CommandError(text, hint=hint, code=USAGE)
+
+
+def _registries(path: str | None) -> dict[str, Any]:
+    """Checked before anything is started. Raises CommandError."""
+    from cluster.kubelet.images import settings
+    from cluster.machinery.codec import yaml_codec
+
+    if path is None:
+        return {}
+    try:
+        found = yaml_codec.decode(Path(path).read_bytes())
+        settings.parse(found)
+    except (BadRequest, ValueError) as error:
+        raise CommandError(f"{path}: {error}", code=USAGE) from None
+    return dict(found)
 
 
 def _groups(given: Sequence[str]) -> list[str]:

@@ -42,6 +42,8 @@ def node_actor(wiring: Wiring, index: int, node: Placed) -> ActorSpec:
         "rotate_certificates": True,
         "runtime": wiring.shape.runtime,
         "runtime_endpoint": wiring.shape.runtime_endpoint,
+        "image_store": wiring.shape.image_store,
+        "registries": wiring.shape.registries,
     }
     proxy = {"node_name": node.name, "client": proxy_client, "mode": "userspace"}
     dns = {

@@ -45,6 +45,8 @@ class Shape:
     """What runs the containers of nodes: see `kubelet.runtimes.choice`."""
     runtime_endpoint: str = ""
     """Where it answers, on each machine with nodes; for container managers."""
+    registries: dict[str, Any] = field(default_factory=dict)
+    """What nodes pull images from: see `kubelet.images.settings`."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,6 +75,11 @@ class Shape:
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
+
+    @property
+    def image_store(self) -> str:
+        """Of the nodes on one machine together."""
+        return self.path("images")
 
     def node_folder(self, node: str) -> str:
         return self.path("nodes", node)

@@ -30,6 +30,8 @@ from cluster.kubelet.cgroups import detection
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.eviction import thresholds
 from cluster.kubelet.handlers import Handlers
+from cluster.kubelet.images import reporting
+from cluster.kubelet.images.collection import ImageCollector, Thresholds, disk_of
 from cluster.kubelet.images.manager import ImageManager
 from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
@@ -188,7 +190,7 @@ class Kubelet:
             limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
             allocatable=capacity,
             services=self._services.list,
-            images=self._image_manager(config, seams),
+            images=self._image_manager(config, seams, events),
             refusal=self._resize_refusal,
             groups=wiring.pod_groups(groups, for_all_pods, config),
         )
@@ -216,15 +218,36 @@ class Kubelet:
         own = {"metadata": {"name": self._name, "labels": self._labels}}
         return self._own_node.get(self._name) or own
 
-    def _image_manager(self, config: Config, seams: Seams) -> ImageManager | None:
+    def _image_manager(
+        self, config: Config, seams: Seams, events: EventRecorder
+    ) -> ImageManager | None:
+        """With it, what removes images when the disk is full (`image_gc`: see `Thresholds`)."""
         service = self._runtime.images
         if service is None:
             return None
         initial_s = float(config.get("backoff_initial_s", 10.0))
         limits = Limits(initial_s, float(config.get("backoff_max_s", 300.0)))
         manager = ImageManager(service, seams.clock, limits)
-        self._parts.append(manager.stop)
+        metadata = {"name": self._name, "uid": self._name}
+        node = {"kind": "Node", "apiVersion": "v1", "metadata": metadata}
+        collector = ImageCollector(
+            service,
+            seams.clock,
+            lambda: disk_of(config["data_dir"]),
+            Thresholds(**(config.get("image_gc") or {})),
+            lambda reason, text: events.event(node, "Warning", reason, text),
+        )
+        collector.start()
+        self._parts += [manager.stop, collector.stop]
         return manager
+
+    async def _images(self) -> list[Object]:
+        service = self._runtime.images
+        try:
+            return reporting.of_node(await service.list()) if service is not None else []
+        except Exception:  # of whatever runtime; its own condition tells that it does not answer
+            log.warning("the images of the node cannot be listed", exc_info=True)
+            return []
 
     def _start_agent(self, seams: Seams, config: Config, client: Client) -> NodeAgent:
         ipaddress.ip_network(config["pod_cidr"])
@@ -238,6 +261,7 @@ class Kubelet:
             allocatable=self._node.allocatable,
             runtime=f"{self._runtime.name}://{self._runtime.version}",
             problem=lambda: self._runtime.problem or self._shutdown.problem,
+            images=self._images,
         )
         agent = NodeAgent(
             client,

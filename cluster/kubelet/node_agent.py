@@ -30,6 +30,8 @@ class NodeFacts:
     labels: Mapping[str, str]
     capacity: Mapping[str, str]
     runtime: str
+    images: Callable[[], Awaitable[list[Object]]] | None = None
+    """Those on the node, as its status tells them."""
     problem: Callable[[], str] = lambda: ""
     """Why the node is not ready; "" if it is."""
     allocatable: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +107,8 @@ class NodeAgent:
             allocatable=facts.allocatable or None,
             pressure=self._pressure(),
         )
+        if facts.images is not None:
+            status["images"] = await facts.images()
         await self._client.patch(
             "nodes", facts.name, {"status": status}, kind="strategic", subresource="status"
         )

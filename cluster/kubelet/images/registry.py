@@ -27,11 +27,7 @@ _LOCKED_S = 0.2
 
 
 class RegistryError(Exception):
-    """The registry does not give it. `final`: asking again or elsewhere will not help."""
-
-    def __init__(self, message: str, *, final: bool = False) -> None:
-        super().__init__(message)
-        self.final = final
+    """The registry does not give it."""
 
 
 class RepositoryClient:
@@ -54,7 +50,7 @@ class RepositoryClient:
             kind = answer.headers.get("content-type", "").partition(";")[0].strip()
         digest = documents.digest_of(data)
         if is_digest(wanted) and digest != wanted:
-            raise RegistryError(f"the manifest {wanted} came with digest {digest}", final=True)
+            raise RegistryError(f"the manifest {wanted} came with digest {digest}")
         return Descriptor(digest, len(data), kind), data
 
     async def fetch(self, blob: Descriptor, store: ImageStore) -> None:
@@ -127,7 +123,7 @@ class RepositoryClient:
         if asked.scheme == "basic" and known is not None:
             return challenge.basic(known)
         if asked.scheme != "bearer":
-            raise RegistryError("unauthorized: the registry wants a name and password", final=True)
+            raise self._denied("no basic auth credentials")
         try:
             url = challenge.token_url(asked, f"repository:{self._name.repository}:pull")
             return "Bearer " + challenge.token(await self._token(url))
@@ -156,11 +152,14 @@ class RepositoryClient:
         with contextlib.suppress(Unanswered):
             await answer.body(_ERROR_SIZE_BYTES_MAX)
         if answer.status == 404:
-            return RegistryError(f"{self._name}: not found", final=True)
+            return RegistryError(f"{self._name}: not found")
         if answer.status in (401, 403):
-            what = "pull access denied, repository does not exist or may require authorization"
-            return RegistryError(f"{what}: {self._name.name}", final=True)
+            return self._denied(f"the registry answered {answer.status}")
         return RegistryError(f"{self._at.authority} answered {answer.status}")
+
+    def _denied(self, why: str) -> RegistryError:
+        what = "pull access denied, repository does not exist or may require authorization"
+        return RegistryError(f"{what}: {self._name.name}: {why}")
 
 
 def _locked(path: str) -> BinaryIO | None:

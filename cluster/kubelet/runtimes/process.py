@@ -121,7 +121,7 @@ class ProcessRuntime:
             log = os.path.join(folder, "log")
             write_json(os.path.join(folder, "spec.json"), self._record(spec, "root") | {"log": log})
             error = await self._launch(folder)
-            await self._gone(folder)
+            await self._gone(folder, _LAUNCH_TIMEOUT_S)
             ended = records.read_json(folder, "exit.json")
             return "root" if not error and ended and ended["exit_code"] == 0 else "plain"
         finally:
@@ -317,10 +317,10 @@ class ProcessRuntime:
             await self._gone(folder)
         return error
 
-    async def _gone(self, folder: str) -> None:
+    async def _gone(self, folder: str, timeout_s: float = _KILL_TIMEOUT_S) -> None:
         """The shim ends right after its report: this only waits for the record of the end."""
         process = records.process_of(folder)
-        for _ in range(int(_KILL_TIMEOUT_S / 0.005)):
+        for _ in range(int(timeout_s / 0.005)):
             if process is None or not process.is_alive():
                 return
             await asyncio.sleep(0.005)

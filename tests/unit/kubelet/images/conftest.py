@@ -16,7 +16,7 @@ import pytest
 
 from cluster.kubelet.images.store import ImageStore
 
-sys.path.insert(0, str(Path(__file__).parent))  # `registries`: a test folder is no package
+sys.path.insert(0, str(Path(__file__).parents[3] / "behaviour"))  # for `registries`
 
 Entry = tuple[str, Any]
 
