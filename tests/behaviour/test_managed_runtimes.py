@@ -6,6 +6,7 @@ What both promise is one test for both.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import uuid
@@ -26,6 +27,7 @@ from cluster.kubelet.runtimes.base import (
     Resources,
     RuntimeFailure,
     SandboxFailure,
+    Seccomp,
 )
 from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
 from cluster.kubelet.runtimes.cri.client import CriClient
@@ -336,6 +338,23 @@ def test_handlers_are_passed_on(manager: Manager, tmp_path: Path) -> None:
         await node.runtime.run_pod(node.pod(runtime_handler=known))
         with pytest.raises(SandboxFailure, match="none"):
             await node.runtime.run_pod(node.pod(runtime_handler="none"))
+
+    on_node(manager, tmp_path, work)
+
+
+def test_a_seccomp_profile_of_the_node_is_enforced(manager: Manager, tmp_path: Path) -> None:
+    async def work(node: Node) -> None:
+        denied = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+        profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denied]}
+        file = node.folder / "seccomp" / "profiles" / "no-folders.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(profile))
+        chosen = Seccomp("Localhost", "profiles/no-folders.json")
+        refused = await node.run("mkdir", "/tmp/x", seccomp=chosen)
+        assert (await node.ended(refused)).exit_code == 1
+        missing = Seccomp("Localhost", "profiles/nothing.json")
+        with pytest.raises(RuntimeFailure, match=r"nothing\.json"):
+            await node.run("true", seccomp=missing)
 
     on_node(manager, tmp_path, work)
 

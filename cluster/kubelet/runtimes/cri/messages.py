@@ -98,13 +98,14 @@ def container_config(spec: ContainerSpec, image: Image, node_folder: str, *, on_
         tty=spec.tty,
         linux=pb.LinuxContainerConfig(
             resources=linux_resources(spec.resources),
-            security_context=_security(spec, sandbox, image, on_host=on_host),
+            security_context=_security(spec, image, node_folder, on_host=on_host),
         ),
     )
 
 
-def _security(spec: ContainerSpec, sandbox: PodSandbox, image: Image, *, on_host: bool) -> Any:
+def _security(spec: ContainerSpec, image: Image, node_folder: str, *, on_host: bool) -> Any:
     """A user must be named wherever a group is, so that of the image stands in for none."""
+    sandbox = spec.sandbox or PodSandbox(spec.pod_uid)
     security = pb.LinuxContainerSecurityContext(
         capabilities=pb.Capability(
             add_capabilities=spec.add_capabilities, drop_capabilities=spec.drop_capabilities
@@ -114,7 +115,7 @@ def _security(spec: ContainerSpec, sandbox: PodSandbox, image: Image, *, on_host
         readonly_rootfs=spec.read_only_root,
         supplemental_groups=spec.groups,
         no_new_privs=spec.no_new_privileges,
-        seccomp=seccomp(spec),
+        seccomp=seccomp(spec, node_folder),
     )
     uid = spec.uid if spec.uid is not None else image.uid
     if uid is not None:
@@ -126,11 +127,17 @@ def _security(spec: ContainerSpec, sandbox: PodSandbox, image: Image, *, on_host
     return security
 
 
-def seccomp(spec: ContainerSpec) -> Any:
+def seccomp(spec: ContainerSpec, node_folder: str) -> Any:
+    """Profiles of type Localhost are files below `seccomp` in the node's folder."""
     kind = "Unconfined" if spec.privileged else spec.seccomp.kind
-    return pb.SecurityProfile(
-        profile_type=pb.SecurityProfile.ProfileType.Value(kind), localhost_ref=spec.seccomp.path
-    )
+    profile = pb.SecurityProfile(profile_type=pb.SecurityProfile.ProfileType.Value(kind))
+    if kind == "Localhost":
+        profile.localhost_ref = seccomp_file(spec, node_folder)
+    return profile
+
+
+def seccomp_file(spec: ContainerSpec, node_folder: str) -> str:
+    return os.path.join(node_folder, "seccomp", spec.seccomp.path)
 
 
 def linux_resources(resources: Resources) -> Any:

@@ -14,6 +14,7 @@ from cluster.kubelet.runtimes.cri.messages import (
     POD_NAMESPACE,
     POD_UID,
     owned,
+    seccomp_file,
     signal_of,
 )
 from cluster.kubelet.runtimes.images import Credentials, Image
@@ -66,7 +67,7 @@ def container_config(spec: ContainerSpec, node_folder: str, sandbox_id: str) -> 
         "OpenStdin": spec.stdin,
         "StdinOnce": spec.stdin_once,
         "User": _user(spec),
-        "HostConfig": _host_config(spec, sandbox, sandbox_id),
+        "HostConfig": _host_config(spec, sandbox, sandbox_id, node_folder),
     }
     config |= {"Entrypoint": list(spec.command)} if spec.command else {}
     config |= {"Cmd": list(spec.args)} if spec.args else {}
@@ -80,7 +81,9 @@ def _user(spec: ContainerSpec) -> str:
     return user if spec.gid is None else f"{user}:{spec.gid}"
 
 
-def _host_config(spec: ContainerSpec, sandbox: PodSandbox, sandbox_id: str) -> Object:
+def _host_config(
+    spec: ContainerSpec, sandbox: PodSandbox, sandbox_id: str, node_folder: str
+) -> Object:
     pid = ""
     if spec.target_id:
         pid = f"container:{spec.target_id}"
@@ -101,7 +104,7 @@ def _host_config(spec: ContainerSpec, sandbox: PodSandbox, sandbox_id: str) -> O
         "Privileged": spec.privileged,
         "CapAdd": list(spec.add_capabilities),
         "CapDrop": list(spec.drop_capabilities),
-        "SecurityOpt": _security_options(spec),
+        "SecurityOpt": _security_options(spec, node_folder),
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
         "RestartPolicy": {"Name": "no"},
         "OomScoreAdj": spec.resources.oom_score_adj,
@@ -111,13 +114,13 @@ def _host_config(spec: ContainerSpec, sandbox: PodSandbox, sandbox_id: str) -> O
     return host | limits(spec.resources)
 
 
-def _security_options(spec: ContainerSpec) -> list[str]:
+def _security_options(spec: ContainerSpec, node_folder: str) -> list[str]:
     """A Localhost profile is passed on as its text: the daemon reads no files."""
     found = ["no-new-privileges"] if spec.no_new_privileges else []
     if spec.seccomp.kind == "Unconfined":
         found.append("seccomp=unconfined")
     elif spec.seccomp.kind == "Localhost":
-        with open(spec.seccomp.path) as file:
+        with open(seccomp_file(spec, node_folder)) as file:
             found.append(f"seccomp={file.read()}")
     return found
 
