@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,9 +31,6 @@ from cluster.kubelet.cgroups import detection
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.eviction import thresholds
 from cluster.kubelet.handlers import Handlers
-from cluster.kubelet.images import reporting
-from cluster.kubelet.images.collection import ImageCollector, Thresholds, disk_of
-from cluster.kubelet.images.manager import ImageManager
 from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import PodRunner
@@ -172,6 +170,9 @@ class Kubelet:
         statuses = StatusManager(client, seams)
         self._parts += [events.stop, statuses.stop]
         initial_s = float(config.get("backoff_initial_s", 10.0))
+        self._images = wiring.images(self._runtime, seams, config, events)
+        if self._images is not None:
+            self._parts += [self._images.manager.stop, self._images.collector.stop]
         self._services = Informer(client, "services")
         return Node(
             name=self._name,
@@ -190,7 +191,7 @@ class Kubelet:
             limits=Limits(initial_s, float(config.get("backoff_max_s", 300.0))),
             allocatable=capacity,
             services=self._services.list,
-            images=self._image_manager(config, seams, events),
+            images=self._images.manager if self._images is not None else None,
             refusal=self._resize_refusal,
             groups=wiring.pod_groups(groups, for_all_pods, config),
         )
@@ -218,37 +219,6 @@ class Kubelet:
         own = {"metadata": {"name": self._name, "labels": self._labels}}
         return self._own_node.get(self._name) or own
 
-    def _image_manager(
-        self, config: Config, seams: Seams, events: EventRecorder
-    ) -> ImageManager | None:
-        """With it, what removes images when the disk is full (`image_gc`: see `Thresholds`)."""
-        service = self._runtime.images
-        if service is None:
-            return None
-        initial_s = float(config.get("backoff_initial_s", 10.0))
-        limits = Limits(initial_s, float(config.get("backoff_max_s", 300.0)))
-        manager = ImageManager(service, seams.clock, limits)
-        metadata = {"name": self._name, "uid": self._name}
-        node = {"kind": "Node", "apiVersion": "v1", "metadata": metadata}
-        collector = ImageCollector(
-            service,
-            seams.clock,
-            lambda: disk_of(config["data_dir"]),
-            Thresholds(**(config.get("image_gc") or {})),
-            lambda reason, text: events.event(node, "Warning", reason, text),
-        )
-        collector.start()
-        self._parts += [manager.stop, collector.stop]
-        return manager
-
-    async def _images(self) -> list[Object]:
-        service = self._runtime.images
-        try:
-            return reporting.of_node(await service.list()) if service is not None else []
-        except Exception:  # of whatever runtime; its own condition tells that it does not answer
-            log.warning("the images of the node cannot be listed", exc_info=True)
-            return []
-
     def _start_agent(self, seams: Seams, config: Config, client: Client) -> NodeAgent:
         ipaddress.ip_network(config["pod_cidr"])
         facts = NodeFacts(
@@ -261,7 +231,7 @@ class Kubelet:
             allocatable=self._node.allocatable,
             runtime=f"{self._runtime.name}://{self._runtime.version}",
             problem=lambda: self._runtime.problem or self._shutdown.problem,
-            images=self._images,
+            images=self._images.report if self._images is not None else None,
         )
         agent = NodeAgent(
             client,
@@ -308,13 +278,8 @@ class Kubelet:
         """On the disk: images that no container is of, containers that were replaced."""
         for runner in list(self._runners.values()):
             await runner.drop_old_attempts(keep=1)
-        images = self._runtime.images
-        if images is None:
-            return
-        needed = await images.in_use()
-        for image in await images.list():
-            if image.id not in needed and not image.pinned:
-                await images.remove(image.id)
+        if self._images is not None:
+            await self._images.collector.free(sys.maxsize)
 
     def _follow(self, client: Client) -> None:
         selector = f"spec.nodeName={self._name}"

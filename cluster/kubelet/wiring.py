@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from actors.component import Config
 from actors.seams import Seams
+from cluster.client import EventRecorder
+from cluster.kubelet.backoff import Limits
 from cluster.kubelet.cgroups import resources
 from cluster.kubelet.cgroups.pods import PodGroups
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.eviction import measured, thresholds
 from cluster.kubelet.eviction.manager import Endable, EvictionManager, Settings
+from cluster.kubelet.images import reporting
+from cluster.kubelet.images.collection import ImageCollector, Thresholds, disk_of
+from cluster.kubelet.images.manager import ImageManager
 from cluster.kubelet.node_shutdown import NodeShutdown
 from cluster.kubelet.runtimes.base import Runtime
+from cluster.kubelet.runtimes.images import ImageService
 
 log = logging.getLogger(__name__)
 
@@ -66,3 +74,42 @@ def pod_groups(
     except OSError as error:
         log.warning("pods run without limits, there are no control groups: %s", error)
         return None
+
+
+@dataclass(frozen=True)
+class NodeImages:
+    """What looks after the images of a node whose runtime has them."""
+
+    service: ImageService
+    manager: ImageManager
+    collector: ImageCollector
+
+    async def report(self) -> list[dict[str, Any]]:
+        """For the node's status."""
+        try:
+            return reporting.of_node(await self.service.list())
+        except Exception:  # of whatever runtime; its own condition tells that it does not answer
+            log.warning("the images of the node cannot be listed", exc_info=True)
+            return []
+
+
+def images(
+    runtime: Runtime, seams: Seams, config: Config, events: EventRecorder
+) -> NodeImages | None:
+    """Raises ValueError for thresholds (`image_gc`) that are none."""
+    service = runtime.images
+    if service is None:
+        return None
+    initial_s = float(config.get("backoff_initial_s", 10.0))
+    limits = Limits(initial_s, float(config.get("backoff_max_s", 300.0)))
+    metadata = {"name": config["node_name"], "uid": config["node_name"]}
+    node = {"kind": "Node", "apiVersion": "v1", "metadata": metadata}
+    collector = ImageCollector(
+        service,
+        seams.clock,
+        lambda: disk_of(config["data_dir"]),
+        Thresholds(**(config.get("image_gc") or {})),
+        lambda reason, text: events.event(node, "Warning", reason, text),
+    )
+    collector.start()
+    return NodeImages(service, ImageManager(service, seams.clock, limits), collector)
