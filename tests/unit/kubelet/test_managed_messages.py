@@ -13,11 +13,12 @@ from cluster.kubelet.runtimes.base import ContainerSpec, PodSandbox, Resources, 
 from cluster.kubelet.runtimes.choice import make
 from cluster.kubelet.runtimes.cri import messages
 from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
-from cluster.kubelet.runtimes.cri.streaming import exit_code
+from cluster.kubelet.runtimes.cri.streaming import Begun, RemoteCommand, Spdy, exit_code
 from cluster.kubelet.runtimes.docker import log_copy
 from cluster.kubelet.runtimes.docker import messages as docker
 from cluster.kubelet.runtimes.docker.images import tagged
 from cluster.kubelet.runtimes.images import Credentials, Image
+from cluster.streaming.spdy.session import Opened, Session
 
 POD = PodSandbox("uid-1", name="web", hostname="web", log_folder="/logs")
 
@@ -99,6 +100,57 @@ def test_the_status_at_the_end_of_a_command_is_its_exit_code() -> None:
         exit_code(b'{"status": "Failure", "message": "Internal error occurred: no such program"}')
     with pytest.raises(RuntimeFailure, match="did not tell"):
         exit_code(b"")
+
+
+class Leaving:
+    """A link to a streaming server that says all it has to say, and is gone when it is answered."""
+
+    def __init__(self) -> None:
+        self._server = Session()
+        self._said: asyncio.Queue[bytes] = asyncio.Queue()
+        self._streams: dict[str, int] = {}
+        self._gone = False
+
+    async def read(self) -> bytes:
+        return await self._said.get()
+
+    async def write(self, data: bytes, *, urgent: bool = False) -> None:
+        if self._gone:
+            raise ConnectionResetError("the server has gone")
+        for event in self._server.receive(data):
+            assert isinstance(event, Opened)
+            self._streams[event.headers["streamtype"]] = event.stream_id
+        if len(self._streams) == 2:
+            self._speak()
+
+    def _speak(self) -> None:
+        self._gone = True
+        for _ in range(20):
+            self._server.send(self._streams["stdout"], bytes(50_000))
+            self._said.put_nowait(self._server.output())
+        self._server.send(self._streams["error"], b'{"status": "Success"}')
+        self._said.put_nowait(self._server.output())
+        self._said.put_nowait(b"")
+
+    def abort(self) -> None:
+        """Nothing is held."""
+
+
+def test_what_a_command_said_last_is_read_after_the_server_has_gone() -> None:
+    async def read_all() -> tuple[int, int]:
+        link: Any = Leaving()
+        connection = Spdy(link, Begun(link, b""))
+        names = ("error", "stdout")
+        streams = {name: await connection.open({"streamtype": name}) for name in names}
+        command, size = RemoteCommand(connection, streams), 0
+        assert command.stdout is not None
+        while data := await command.stdout.read():
+            size += len(data)
+        code = await command.wait()
+        await command.close()
+        return size, code
+
+    assert asyncio.run(asyncio.wait_for(read_all(), 60)) == (1_000_000, 0)
 
 
 def test_credentials_are_not_shown() -> None:

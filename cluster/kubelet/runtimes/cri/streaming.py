@@ -30,7 +30,7 @@ _SAID_AGAIN = (
 """What the kubelet's own answer begins with."""
 
 
-class _Begun:
+class Begun:
     """A link of which the first bytes have been read already."""
 
     def __init__(self, link: Link, first: bytes) -> None:
@@ -41,7 +41,9 @@ class _Begun:
         return first or await self._link.read()
 
     async def write(self, data: bytes, *, urgent: bool = False) -> None:
-        await self._link.write(data, urgent=urgent)
+        """That something was read need not be told to a server that has said all and gone."""
+        with contextlib.suppress(*((ConnectionError,) if urgent else ())):
+            await self._link.write(data, urgent=urgent)
 
     def close(self) -> None:
         self._link.close()
@@ -113,7 +115,7 @@ async def _upgraded(link: Link, path: str, query: str, host: str, protocol: str)
     except BaseException:
         link.abort()
         raise
-    return Spdy(link, _Begun(link, rest))
+    return Spdy(link, Begun(link, rest))
 
 
 class _Input:
