@@ -1,4 +1,4 @@
-"""One HTTP request to a pod, for httpGet probes and hooks, and a TCP connect for tcpSocket."""
+"""One HTTP request, for httpGet probes, hooks and shipped logs; a TCP connect for tcpSocket."""
 
 from __future__ import annotations
 
@@ -68,13 +68,30 @@ async def get(
     headers: Iterable[tuple[str, str]] = (),
 ) -> tuple[int, bytes]:
     """(status, start of the body). Raises OSError. The server's certificate is not checked."""
+    tls = _unchecked() if https else None
+    return await request(network, host, port, path, headers=headers, tls=tls)
+
+
+async def request(
+    network: Network,
+    host: str,
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes = b"",
+    headers: Iterable[tuple[str, str]] = (),
+    tls: ssl.SSLContext | None = None,
+) -> tuple[int, bytes]:
+    """(status, start of the body), on a connection of its own. Raises OSError."""
     lines = {"host": f"{host}:{port}", "user-agent": "kube-probe/1.34", "accept": "*/*"}
     lines |= {name.lower(): value for name, value in headers}
+    if body:
+        lines["content-length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    request = f"GET {path} HTTP/1.1\r\n{head}connection: close\r\n\r\n".encode()
-    context = _unchecked() if https else None
+    data = f"{method} {path} HTTP/1.1\r\n{head}connection: close\r\n\r\n".encode() + body
     transport, response = await network.connect(
-        host, port, lambda: _Response(request), tls=context, server_name=host if https else None
+        host, port, lambda: _Response(data), tls=tls, server_name=host if tls else None
     )
     try:
         return await response.done, response.body

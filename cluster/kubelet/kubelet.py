@@ -259,6 +259,9 @@ class Kubelet:
         )
         self._shutdown = wiring.shutdown(seams, config, data_dir, runners, report)
         self._parts += [self._evictions.stop, self._shutdown.stop]
+        if (shipper := wiring.shipper(seams, config, data_dir)) is not None:
+            shipper.start()
+            self._parts.append(shipper.stop)
 
     def _make_statics(self, seams: Seams, config: Config, client: Client) -> StaticPods:
         statics = StaticPods(

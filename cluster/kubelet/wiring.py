@@ -22,6 +22,7 @@ from cluster.kubelet.images.manager import ImageManager
 from cluster.kubelet.node_shutdown import NodeShutdown
 from cluster.kubelet.runtimes.base import Runtime
 from cluster.kubelet.runtimes.images import ImageService
+from cluster.kubelet.shipping.shipper import Shipper, Target
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,14 @@ def shutdown(
     grace_s = float(config.get("shutdown_grace_s", 30.0))
     critical_s = float(config.get("shutdown_grace_critical_s", 10.0))
     return NodeShutdown(seams, data_dir, runners, report, grace_s, critical_s)
+
+
+def shipper(seams: Seams, config: Config, data_dir: str) -> Shipper | None:
+    """None where logs are not to be sent anywhere. Raises ValueError."""
+    wanted = config.get("ship_logs")
+    if not wanted:
+        return None
+    return Shipper(seams, Target.of_config(wanted), data_dir, config["node_name"])
 
 
 def pod_groups(
