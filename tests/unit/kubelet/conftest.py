@@ -52,7 +52,7 @@ class SmallApi:
             found = self.objects.get((resource, namespace, name))
             return json.loads(json.dumps(found)) if found else None
 
-    def wait(self, check: Callable[[], Any], timeout_s: float = 20) -> Any:
+    def wait(self, check: Callable[[], Any], timeout_s: float = 90) -> Any:
         """Until `check` gives something true; it is asked again after each change."""
         with self.lock:
             found = self.lock.wait_for(check, timeout_s)

@@ -96,7 +96,7 @@ def run(rig: Rig, test: Callable[[], Awaitable[None]], **config: Any) -> None:
     async def whole() -> None:
         await rig.start(**config)
         try:
-            await asyncio.wait_for(test(), 40)
+            await asyncio.wait_for(test(), 180)
         finally:
             await rig.kubelet.stop()
 
