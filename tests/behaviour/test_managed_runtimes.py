@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,8 +19,14 @@ from typing import Any
 import pytest
 from containerd import IMAGE, PAUSE, Containerd, needs_containerd
 from dockerd import Dockerd, needs_dockerd
+from image_archives import BUSYBOX
+from registries import DOCKER_REGISTRY, PASSWORD, USER, docker_registry
 
 from actors.seams import system_seams
+from cluster.kubelet.images import packing
+from cluster.kubelet.images.names import parse
+from cluster.kubelet.images.store import ImageStore
+from cluster.kubelet.node_object import architecture
 from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
@@ -33,6 +40,7 @@ from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
 from cluster.kubelet.runtimes.cri.client import CriClient
 from cluster.kubelet.runtimes.cri.runtime import CriRuntime
 from cluster.kubelet.runtimes.docker.runtime import DockerRuntime
+from cluster.kubelet.runtimes.images import Credentials, PullFailed
 from cluster.kubelet.runtimes.interactive import Wanted
 from cluster.kubelet.runtimes.reap import power_off, reap
 
@@ -370,15 +378,48 @@ def test_images_are_found_listed_and_missed(manager: Manager, tmp_path: Path) ->
         assert await images.find("raykube.test/nothing:1") is None
         started = await node.run("sleep", "1000")
         assert found.id in await images.in_use()
-        pod = node.pod()
-        await node.runtime.run_pod(pod)
-        bad = node.spec(pod, "true", image="127.0.0.1:9/nothing:1")
-        with pytest.raises(RuntimeFailure, match=r"127\.0\.0\.1:9") as failed:
-            await node.runtime.run(bad)
-        assert failed.value.reason == "ErrImagePull"
+        (holder,) = [image for image in await images.list() if PAUSE in image.tags]
+        assert holder.pinned  # what makes pods stays when room is made
+        assert not found.pinned
+        with pytest.raises(PullFailed, match=r"127\.0\.0\.1:9"):
+            await images.pull("127.0.0.1:9/nothing:1", None)
+        with pytest.raises(RuntimeFailure, match="is not here"):
+            await node.run("true", image="raykube.test/nothing:1")
         assert started.running
 
     on_node(manager, tmp_path, work)
+
+
+@pytest.mark.skipif(DOCKER_REGISTRY is None, reason="docker-registry is not installed")
+def test_images_are_pulled_with_credentials_and_removed(manager: Manager, tmp_path: Path) -> None:
+    async def work(node: Node) -> None:
+        images = node.runtime.images
+        name = f"{registry.address}/team/box:1"
+        with pytest.raises(
+            PullFailed, match=r"(?i)unauthorized|no basic auth|authorization failed"
+        ):
+            await images.pull(name, None)
+        pulled = await images.pull(name, Credentials(username=USER, password=PASSWORD))
+        assert pulled.uid == 1000
+        assert pulled.reference == f"{registry.address}/team/box@{digest}"
+        started = await node.run("sh", "-c", "id -u; sleep 1000", image=name)
+        await eventually(lambda: log_of(started) == "1000\n")
+        await node.runtime.end(started.container_id, 0.0)
+        await node.runtime.remove_pod(started.pod_uid)
+        await images.remove(pulled.id)
+        assert await images.find(name) is None
+
+    store = ImageStore(str(tmp_path / "store"))
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(BUSYBOX, root / "bin" / "busybox")
+    for applet in ("sh", "id", "sleep"):
+        (root / "bin" / applet).symlink_to("busybox")
+    config = {"User": "1000", "Env": ["PATH=/bin"]}
+    packing.from_root(store, str(root), architecture(), parse("box:1"), config)
+    with docker_registry(tmp_path / "registry", password=True) as registry:
+        digest = registry.push(Path(store.folder), "team/box", "1")
+        on_node(manager, tmp_path, work)
 
 
 async def remove_behind_its_back(manager: Manager, container_id: str) -> None:

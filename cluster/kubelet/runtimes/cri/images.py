@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cluster.kubelet.runtimes.cri import messages
 from cluster.kubelet.runtimes.cri import protocol_pb2 as pb
 from cluster.kubelet.runtimes.cri.client import PULL_TIMEOUT_S, CriClient, CriError
@@ -13,6 +15,8 @@ class CriImages:
 
     def __init__(self, client: CriClient) -> None:
         self._client = client
+        self.pinned = ""
+        """The name of an image that stays, whether or not a container uses it."""
 
     async def find(self, reference: str) -> Image | None:
         request = pb.ImageStatusRequest(image=pb.ImageSpec(image=reference))
@@ -37,7 +41,10 @@ class CriImages:
 
     async def list(self) -> list[Image]:
         answer = await self._client.images("ListImages", pb.ListImagesRequest())
-        return [messages.image(each) for each in answer.images]
+        return [self._marked(messages.image(each)) for each in answer.images]
+
+    def _marked(self, image: Image) -> Image:
+        return replace(image, pinned=image.pinned or self.pinned in (*image.tags, *image.digests))
 
     async def remove(self, image_id: str) -> None:
         request = pb.RemoveImageRequest(image=pb.ImageSpec(image=image_id))

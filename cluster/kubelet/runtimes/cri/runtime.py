@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import os
@@ -95,6 +96,7 @@ class CriRuntime:
         version = await self._client.runtime("Version", pb.VersionRequest())
         self.name, self.version = version.runtime_name, version.runtime_version.lstrip("v")
         reap.record(self._owner, "cri", self._client.endpoint)
+        self.images.pinned = await self._sandbox_image()
         await self._adopt_all()
         self._tasks = [
             asyncio.create_task(self._follow(), name="cri containers"),
@@ -108,6 +110,13 @@ class CriRuntime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
+
+    async def _sandbox_image(self) -> str:
+        """What sandboxes are made of is in the container manager's own config, if it tells it."""
+        answer = await self._client.runtime("Status", pb.StatusRequest(verbose=True))
+        with contextlib.suppress(ValueError):
+            return str(json.loads(answer.info.get("config", "{}")).get("sandboxImage", ""))
+        return ""
 
     async def _adopt_all(self) -> None:
         for sandbox in await self._list_sandboxes():
@@ -339,11 +348,14 @@ class CriRuntime:
         return str(answer.container_id)
 
     async def _image(self, reference: str) -> Image:
+        """It was pulled, if it had to be, before anybody asked for a container of it."""
         try:
             found = await self.images.find(reference)
-            return found or await self.images.pull(reference, None)
         except PullFailed as error:
-            raise RuntimeFailure("ErrImagePull", str(error)) from error
+            raise RuntimeFailure("CreateContainerError", str(error)) from error
+        if found is None:
+            raise RuntimeFailure("CreateContainerError", f"image {reference} is not here")
+        return found
 
     async def _drop_created(self, spec: ContainerSpec) -> None:
         """What a call made of which no answer came: it would hold the name for ever."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from cluster.kubelet.runtimes.docker import messages
 from cluster.kubelet.runtimes.docker.engine import Engine, EngineError
@@ -10,8 +11,9 @@ from cluster.kubelet.runtimes.images import Credentials, Image, PullFailed
 
 
 class DockerImages:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, pinned: str = "") -> None:
+        """`pinned`: the name of an image that stays, whether or not a container uses it."""
+        self._engine, self._pinned = engine, pinned
 
     async def find(self, reference: str) -> Image | None:
         try:
@@ -40,7 +42,11 @@ class DockerImages:
         return found
 
     async def list(self) -> list[Image]:
-        return [messages.image(each) for each in await self._engine.call("GET", "/images/json")]
+        found = await self._engine.call("GET", "/images/json")
+        return [self._marked(messages.image(each)) for each in found]
+
+    def _marked(self, image: Image) -> Image:
+        return replace(image, pinned=self._pinned in (*image.tags, *image.digests))
 
     async def remove(self, image_id: str) -> None:
         try:

@@ -34,7 +34,7 @@ from cluster.kubelet.runtimes.docker.engine import Engine, EngineError
 from cluster.kubelet.runtimes.docker.images import DockerImages
 from cluster.kubelet.runtimes.docker.log_copy import LogCopy
 from cluster.kubelet.runtimes.docker.streaming import Taken
-from cluster.kubelet.runtimes.images import Image, PullFailed
+from cluster.kubelet.runtimes.images import PullFailed
 from cluster.kubelet.runtimes.interactive import Running, Wanted
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class DockerRuntime:
         self._seams, self._sandbox_image = seams, sandbox_image
         self._owner = os.path.abspath(data_dir)
         self._engine = Engine(endpoint)
-        self.images = DockerImages(self._engine)
+        self.images = DockerImages(self._engine, sandbox_image)
         self._logs = LogCopy(self._engine, log_size_bytes_max, log_files_max)
         self._copies: dict[str, asyncio.Task[None]] = {}
         self._known: dict[str, Container] = {}
@@ -216,14 +216,11 @@ class DockerRuntime:
         for each in await self._list(sandbox.uid):  # also one that a call without an answer made
             if each["Labels"][CONTAINER_NAME] == messages.SANDBOX:
                 await self._delete(each["Id"])
-        image = await self._image(self._sandbox_image)
+        image = await self.images.find(self._sandbox_image)
+        image = image or await self.images.pull(self._sandbox_image, None)
         config = messages.sandbox_config(sandbox, self._owner, image.id)
         self._sandboxes[sandbox.uid] = await self._made(sandbox, messages.SANDBOX, 0, config)
         await self._engine.call("POST", f"/containers/{self._sandboxes[sandbox.uid]}/start")
-
-    async def _image(self, reference: str) -> Image:
-        found = await self.images.find(reference)
-        return found or await self.images.pull(reference, None)
 
     async def _made(self, sandbox: PodSandbox, name: str, attempt: int, config: Object) -> str:
         query = {"name": messages.name(sandbox, name, attempt)}
@@ -250,9 +247,11 @@ class DockerRuntime:
 
     async def _create(self, spec: ContainerSpec, sandbox: PodSandbox) -> str:
         try:
-            image = await self._image(spec.image)
+            image = await self.images.find(spec.image)
         except PullFailed as error:
-            raise RuntimeFailure("ErrImagePull", str(error)) from error
+            raise RuntimeFailure("CreateContainerError", str(error)) from error
+        if image is None:  # it was pulled, if it had to be, before anybody asked for a container
+            raise RuntimeFailure("CreateContainerError", f"image {spec.image} is not here")
         if spec.must_not_be_root and spec.uid is None and image.uid in (0, None):
             who = f"non-numeric user ({image.username})" if image.username else "root"
             text = f"container has runAsNonRoot and image will run as {who}"
