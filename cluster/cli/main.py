@@ -54,6 +54,10 @@ def cli() -> None:
               help="YAML: the registries that nodes pull from, each with its settings (mirrors, "
               "plain_http, insecure, ca); '*' is every other one. Other images that were not "
               "loaded run on the host's files.")  # fmt: skip
+@click.option("--kubelet-config", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="A KubeletConfiguration for all nodes: eviction thresholds, reservations, "
+              "limits of processes, static pods, shutdown; `shipLogs` sends the pods' logs "
+              "to a URL.")  # fmt: skip
 @click.option("--runtime-endpoint", default="", metavar="URL",
               help="Where the container manager answers: "
               "unix:///run/containerd/containerd.sock")  # fmt: skip

@@ -32,6 +32,7 @@ def run(
     runtime: str,
     runtime_endpoint: str,
     registries: str | None,
+    kubelet_config: str | None,
     etcd: bool,
     restore: str | None,
     audit_policy: str | None,
@@ -58,6 +59,7 @@ def run(
         runtime=runtime,
         runtime_endpoint=runtime_endpoint,
         registries=_registries(registries),
+        kubelet=_kubelet_configuration(kubelet_config),
         etcd=etcd,
         audit_policy=audit_policy or "",
         scheduler_configuration=_scheduler_configuration(scheduler_config),
@@ -99,6 +101,20 @@ def _registries(path: str | None) -> dict[str, Any]:
     except (BadRequest, ValueError) as error:
         raise CommandError(f"{path}: {error}", code=USAGE) from None
     return dict(found)
+
+
+def _kubelet_configuration(path: str | None) -> dict[str, Any]:
+    """Checked before anything is started. Raises CommandError."""
+    from cluster.kubelet import configuration
+    from cluster.machinery.codec import yaml_codec
+
+    if path is None:
+        return {}
+    try:
+        return configuration.parse(yaml_codec.decode(Path(path).read_bytes()))
+    except (BadRequest, ValueError) as error:
+        hint = "see kubelet.config.k8s.io/v1beta1 KubeletConfiguration"
+        raise CommandError(f"{path}: {error}", hint=hint, code=USAGE) from None
 
 
 def _groups(given: Sequence[str]) -> list[str]:

@@ -45,6 +45,8 @@ def node_actor(wiring: Wiring, index: int, node: Placed) -> ActorSpec:
         "image_store": wiring.shape.image_store,
         "registries": wiring.shape.registries,
     }
+    more = wiring.shape.kubelet
+    kubelet |= more | {"capacity": {**_extended(wiring, node), **(more.get("capacity") or {})}}
     proxy = {"node_name": node.name, "client": proxy_client, "mode": "userspace"}
     dns = {
         "address": f"{wiring.shape.dns_address}:{DNS_PORT}",

@@ -45,6 +45,8 @@ class Shape:
     """What runs the containers of nodes: see `kubelet.runtimes.choice`."""
     runtime_endpoint: str = ""
     """Where it answers, on each machine with nodes; for container managers."""
+    kubelet: dict[str, Any] = field(default_factory=dict)
+    """More settings for every kubelet: see `kubelet.configuration`."""
     registries: dict[str, Any] = field(default_factory=dict)
     """What nodes pull images from: see `kubelet.images.settings`."""
 
