@@ -15,6 +15,14 @@ POD_NAMESPACE, CONTAINER_NAME = "io.kubernetes.pod.namespace", "io.kubernetes.co
 NODE_FOLDER = "raykube.dev/node-folder"
 """Whose they are: several nodes of a machine may share one container manager."""
 
+MASKED = (
+    *("/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys"),
+    *("/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug"),
+    *("/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"),
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+"""As upstream's kubelet has it for procMount Default: no container manager is trusted to know."""
+
 CPU_PERIOD_US = 100_000
 _SHARES_MIN, _SHARES_MAX, _QUOTA_US_MIN = 2, 262_144, 1000
 _UNKNOWN_EXIT_CODE = 137
@@ -116,6 +124,8 @@ def _security(spec: ContainerSpec, image: Image, node_folder: str, *, on_host: b
         supplemental_groups=spec.groups,
         no_new_privs=spec.no_new_privileges,
         seccomp=seccomp(spec, node_folder),
+        masked_paths=() if spec.privileged else MASKED,
+        readonly_paths=() if spec.privileged else READ_ONLY,
     )
     uid = spec.uid if spec.uid is not None else image.uid
     if uid is not None:
