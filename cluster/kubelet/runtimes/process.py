@@ -24,7 +24,14 @@ from typing import Any
 from cluster.kubelet.cgroups.resources import container_limits
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.images.local import LocalImages, Prepared
-from cluster.kubelet.runtimes import commands, image_process, launching, process_usage, records
+from cluster.kubelet.runtimes import (
+    commands,
+    image_process,
+    isolation,
+    launching,
+    process_usage,
+    records,
+)
 from cluster.kubelet.runtimes.base import (
     Container,
     ContainerSpec,
@@ -35,8 +42,7 @@ from cluster.kubelet.runtimes.base import (
     SandboxFailure,
     Usage,
 )
-from cluster.kubelet.runtimes.helpers import capabilities
-from cluster.kubelet.runtimes.helpers.namespaces import IPC_SYSCTLS
+from cluster.kubelet.runtimes.helpers import become, capabilities
 from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
 from cluster.kubelet.runtimes.images import ImageService, PullFailed
@@ -48,11 +54,6 @@ _KILL_TIMEOUT_S = 2.0
 _TIMED_OUT_CODE = -1
 HOLDER = ".pod"
 """Named as no container can be: the first process of a pod that shares its process namespace."""
-PLAIN_WARNING = (
-    "this node cannot give containers their own file system (no root, or no overlayfs): "
-    "volumes are under $RAYKUBE_MOUNTS instead of at their mountPath, and the pod shares "
-    "the host's files and processes"
-)
 
 
 class ProcessRuntime:
@@ -77,6 +78,8 @@ class ProcessRuntime:
         self._group_of: dict[str, str] = {}
         self.data_dir = os.path.abspath(data_dir)
         self.isolation = "plain"
+        self._own_users = False
+        """Whether containers with images can have a user namespace where there is no root."""
         self._log_limits = (log_size_bytes_max, log_files_max)
         self._host_mounts: list[str] = []
         self._folders: dict[str, str] = {}
@@ -94,13 +97,16 @@ class ProcessRuntime:
 
     @property
     def warning(self) -> str:
-        return PLAIN_WARNING if self.isolation == "plain" else ""
+        return isolation.warning(self.isolation, own_users=self._own_users)
 
     async def start(self, on_change: Callable[[str], None]) -> None:
         self._on_change = on_change
         os.makedirs(os.path.join(self.data_dir, "pods"), mode=0o755, exist_ok=True)
         self._host_mounts = extra_mounts(self.data_dir)
-        self.isolation = await self._probe_isolation()
+        if os.geteuid() == 0 and await self._works("root"):
+            self.isolation = "root"
+        elif self._images is not None:
+            self._own_users = await self._works("user")
         for folder in records.folders(self.data_dir):
             container = records.load(folder)
             if container is not None:
@@ -110,20 +116,25 @@ class ProcessRuntime:
         for uid in list(self._holders):
             self._end_holder_if_alone(uid)
 
-    async def _probe_isolation(self) -> str:
-        """Run a real container rather than guess from versions and user ids."""
-        if os.geteuid() != 0:
-            return "plain"
+    async def _works(self, kind: str) -> bool:
+        """Run a real container rather than guess from versions and user ids.
+
+        For "user" on an empty image: it works if all that is missing is the program.
+        """
         folder = os.path.join(self.data_dir, f"probe-{uuid.uuid4().hex}")
         spec = ContainerSpec("probe", "probe", 0, "probe", ["true"], dict(os.environ), "")
-        os.makedirs(folder)
+        empty = os.path.join(folder, "root")
+        os.makedirs(empty)
         try:
-            log = os.path.join(folder, "log")
-            write_json(os.path.join(folder, "spec.json"), self._record(spec, "root") | {"log": log})
+            record = self._record(spec, kind) | {"log": os.path.join(folder, "log")}
+            record |= {"root": empty} if kind == "user" else {}
+            write_json(os.path.join(folder, "spec.json"), record)
             error = await self._launch(folder)
             await self._gone(folder, _LAUNCH_TIMEOUT_S)
+            if kind == "user":
+                return become.NOT_FOUND in error
             ended = records.read_json(folder, "exit.json")
-            return "root" if not error and ended and ended["exit_code"] == 0 else "plain"
+            return bool(not error and ended and ended["exit_code"] == 0)
         finally:
             records.remove_tree(folder)
 
@@ -195,12 +206,7 @@ class ProcessRuntime:
         return self._folders[running[0].container_id] if running else ""
 
     async def run(self, spec: ContainerSpec) -> Container:
-        if (spec.uid is not None or spec.gid is not None) and os.geteuid() != 0:
-            raise RuntimeFailure(
-                "CreateContainerConfigError",
-                f"container {spec.name}: runAsUser and runAsGroup need a node run by root",
-            )
-        _refuse_what_is_not_there(spec)
+        isolation.refuse_what_is_not_there(spec)
         image = await self._prepare(spec)
         try:
             return await self._run(spec, image)
@@ -210,20 +216,32 @@ class ProcessRuntime:
 
     async def _prepare(self, spec: ContainerSpec) -> Prepared | None:
         """What it is to run on; None for the host's files."""
-        if self._images is None or self.isolation == "plain":
+        if self._images is None or not (self.isolation == "root" or self._own_users):
             return None
         try:
             return await self._images.prepare(spec.image)
         except PullFailed as error:
             raise RuntimeFailure("CreateContainerError", str(error)) from None
 
+    def _isolation_for(self, spec: ContainerSpec, image: Prepared | None) -> str:
+        """Raises RuntimeFailure for users that this node cannot give."""
+        if image is not None and self.isolation == "plain":
+            return "user"
+        if (spec.uid is not None or spec.gid is not None) and os.geteuid() != 0:
+            raise RuntimeFailure(
+                "CreateContainerConfigError",
+                f"container {spec.name}: runAsUser and runAsGroup need a node run by root",
+            )
+        return self.isolation
+
     async def _run(self, spec: ContainerSpec, image: Prepared | None) -> Container:
         folder = records.folder_of(self.data_dir, spec.pod_uid, spec.name, spec.attempt)
-        record = self._record(spec, self.isolation, folder, image)
+        kind = self._isolation_for(spec, image)
+        record = self._record(spec, kind, folder, image)
         records.remove_tree(folder)
         os.makedirs(folder, mode=0o755)
         os.makedirs(os.path.dirname(spec.log_path), mode=0o755, exist_ok=True)
-        if self.isolation == "plain":
+        if kind == "plain":
             os.makedirs(os.path.join(folder, "cwd"), mode=0o755)
         write_json(os.path.join(folder, "spec.json"), record | self._make_group(spec))
         error = await self._launch(folder)
@@ -264,11 +282,11 @@ class ProcessRuntime:
         return container
 
     def _record(
-        self, spec: ContainerSpec, isolation: str, folder: str = "", image: Prepared | None = None
+        self, spec: ContainerSpec, kind: str, folder: str = "", image: Prepared | None = None
     ) -> dict[str, Any]:
         sandbox = spec.sandbox or PodSandbox(spec.pod_uid)
         record = image_process.of(spec, image)
-        if isolation == "plain":
+        if kind == "plain":
             record["env"]["RAYKUBE_MOUNTS"] = os.path.join(folder, "mounts")
         return record | {
             "pod_uid": spec.pod_uid,
@@ -280,7 +298,7 @@ class ProcessRuntime:
             "gid": spec.gid,
             "groups": list(spec.groups),
             "hostname": spec.hostname,
-            "isolation": isolation,
+            "isolation": kind,
             "mounts": [dict(mount.__dict__) for mount in spec.mounts],
             "host_mounts": self._host_mounts,
             "stdin": spec.stdin,
@@ -484,14 +502,3 @@ class ProcessRuntime:
 def _capabilities(spec: ContainerSpec) -> frozenset[str]:
     add, drop = spec.add_capabilities, spec.drop_capabilities
     return capabilities.kept(add, drop, privileged=spec.privileged)
-
-
-def _refuse_what_is_not_there(spec: ContainerSpec) -> None:
-    """Rather than run without what somebody relies on. Raises RuntimeFailure."""
-    if spec.seccomp.kind == "Localhost":
-        text = "seccomp profiles of type Localhost need a runtime that reads them (cri, docker)"
-        raise RuntimeFailure("CreateContainerError", f"container {spec.name}: {text}")
-    for name in spec.sandbox.sysctls if spec.sandbox else ():
-        if not name.startswith(IPC_SYSCTLS):
-            text = f"sysctl {name} needs a network namespace, and pods here share the host's"
-            raise RuntimeFailure("CreateContainerError", text)

@@ -135,7 +135,10 @@ def remove_tree(path: str) -> None:
         os.chmod(os.path.dirname(failed), stat.S_IRWXU)
         if not os.path.islink(failed):
             os.chmod(failed, stat.S_IRWXU)
-        function(failed)
+        if function in (os.unlink, os.rmdir):
+            function(failed)
+        else:  # it could not be looked into
+            shutil.rmtree(failed, onerror=make_accessible)
 
     if os.path.lexists(path):
         shutil.rmtree(path, onerror=make_accessible)

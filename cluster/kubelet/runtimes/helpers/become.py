@@ -9,6 +9,8 @@ from typing import Any
 
 from cluster.kubelet.runtimes.helpers import capabilities, linux, seccomp
 
+NOT_FOUND = "executable file not found"
+
 
 def close_inherited_files() -> None:
     """Keep standard input and output only: uvloop's subprocesses inherit the kubelet's sockets."""
@@ -38,7 +40,7 @@ def program(command: list[str], spec: dict[str, Any], folder: str) -> None:
         os.execvpe(command[0], command, spec["env"])
     except FileNotFoundError:
         where = "" if "/" in command[0] else " in $PATH"
-        message = f'exec: "{command[0]}": executable file not found{where}'
+        message = f'exec: "{command[0]}": {NOT_FOUND}{where}'
         raise FileNotFoundError(message) from None
 
 
@@ -50,6 +52,8 @@ def _prefer_to_be_killed(spec: dict[str, Any]) -> None:
 
 def _give_up_privileges(spec: dict[str, Any]) -> None:
     """In this order: a filter needs privileges too, unless none can be gained any more."""
+    if spec["isolation"] == "user":
+        _become_in_namespace(spec)
     if spec["no_new_privileges"]:
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     kept = spec.get("capabilities")
@@ -58,7 +62,15 @@ def _give_up_privileges(spec: dict[str, Any]) -> None:
     may_filter = os.geteuid() == 0 or spec["no_new_privileges"]
     if spec.get("seccomp") == "RuntimeDefault" and may_filter:
         seccomp.install(seccomp.default_filter(kept or ()))
-    _change_user(spec)
+    if spec["isolation"] != "user":
+        _change_user(spec)
+
+
+def _become_in_namespace(spec: dict[str, Any]) -> None:
+    """There is one user outside, whatever its number is inside: root needs nothing."""
+    wanted = (spec["uid"] or 0, spec["gid"] or 0)
+    if wanted != (0, 0):
+        linux.new_user_namespace(*wanted)
 
 
 def _change_user(spec: dict[str, Any]) -> None:

@@ -42,16 +42,18 @@ def enter(folder: str) -> tuple[dict[str, Any], list[int]]:
         raise ProcessLookupError("the container is not running")
     groups = become.open_groups(spec)
     if spec["isolation"] != "plain":
-        _enter_namespaces(process["pid"])
+        _enter_namespaces(process["pid"], own_users=spec["isolation"] == "user")
         users.resolve(spec)
     return spec, groups
 
 
-def _enter_namespaces(shim: int) -> None:
+def _enter_namespaces(shim: int, *, own_users: bool) -> None:
     """The shim has the pid namespace, its first child (the program) all the others."""
     inside = linux.children(shim)
     if not inside:
         raise ProcessLookupError("the container is not running")
+    if own_users:
+        linux.setns(f"/proc/{shim}/ns/user")
     for name in ("pid", "uts", "ipc", "mnt"):  # mnt last: it takes this view of /proc away
         linux.setns(f"/proc/{inside[0]}/ns/{name}")
 

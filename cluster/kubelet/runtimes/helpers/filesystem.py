@@ -74,9 +74,12 @@ def enter_own_root(folder: str, spec: dict[str, Any]) -> None:
     volumes = [(mount, _Source(mount["source"])) for mount in spec["mounts"]]
     devices = [(name, _Source(f"/dev/{name}")) for name in _DEVICES]
     system = _Source("/sys")
-    _pivot(folder, image)
+    proc = linux.new_mount("proc")  # a user namespace may have one while it sees another
+    _pivot(folder, image, own_users=spec["isolation"] == "user")
     for path, source in host:
         source.mount(path, read_only=True)
+    os.makedirs("/proc", exist_ok=True)
+    linux.attach_mount(proc, "/proc")
     _mount_system(system, devices, privileged=bool(spec.get("privileged")))
     for mount, source in volumes:
         source.mount(mount["target"], read_only=mount["read_only"])
@@ -84,7 +87,7 @@ def enter_own_root(folder: str, spec: dict[str, Any]) -> None:
         _make_read_only("/")
 
 
-def _pivot(folder: str, image: str) -> None:
+def _pivot(folder: str, image: str, *, own_users: bool) -> None:
     """The old root goes at once: afterwards there is nothing of the host to be reached."""
     os.chdir(folder)  # relative paths need no escaping in the mount options
     for name in ("upper", "work", "merged"):
@@ -92,6 +95,7 @@ def _pivot(folder: str, image: str) -> None:
     os.chmod("upper", 0o755)
     lower = os.open(image or "/", os.O_PATH | os.O_DIRECTORY)
     options = f"lowerdir=/proc/self/fd/{lower},upperdir=upper,workdir=work"
+    options += ",userxattr" if own_users else ""
     linux.mount("overlay", "merged", "overlay", linux.MS_NODEV, options)
     os.close(lower)
     os.chdir("merged")
@@ -101,8 +105,6 @@ def _pivot(folder: str, image: str) -> None:
 
 
 def _mount_system(system: _Source, devices: list[tuple[str, _Source]], *, privileged: bool) -> None:
-    os.makedirs("/proc", exist_ok=True)
-    linux.mount("proc", "/proc", "proc", _SAFE)
     system.mount("/sys")
     os.makedirs("/dev", exist_ok=True)
     linux.mount("tmpfs", "/dev", "tmpfs", linux.MS_NOSUID, "mode=755,size=65536k")

@@ -16,6 +16,7 @@ MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 _OPEN_TREE, _MOVE_MOUNT = 428, 429  # the same on every architecture
 _OPEN_TREE_CLONE, _AT_RECURSIVE, _MOVE_FROM_EMPTY_PATH = 1, 0x8000, 4
+_FSOPEN, _FSCONFIG, _FSMOUNT, _FSCONFIG_CMD_CREATE = 430, 431, 432, 6
 _AT_FDCWD = -100
 _MOUNT_SETATTR, _MOUNT_ATTR_RDONLY = 442, 1
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
@@ -32,6 +33,22 @@ def _check(result: int, what: str) -> None:
 
 def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
+
+
+def new_user_namespace(uid: int, gid: int, flags: int = 0) -> None:
+    """Become `uid` and `gid` there, who are nobody but this process's user outside.
+
+    `flags` are further namespaces. The process has all capabilities in them.
+    """
+    own_uid, own_gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | flags)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {own_uid} 1"),
+        ("gid_map", f"{gid} {own_gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
 
 
 def setns(path: str) -> None:
@@ -66,6 +83,22 @@ def clone_mount(source: str) -> int:
         ctypes.c_long(_OPEN_TREE), _AT_FDCWD, os.fsencode(source), ctypes.c_uint(flags)
     )
     _check(0 if found >= 0 else -1, f"open_tree {source}")
+    return found
+
+
+def new_mount(kind: str) -> int:
+    """A file system as a mount that is nowhere yet: no programs, devices, set-user-id there."""
+    context: int = _libc.syscall(ctypes.c_long(_FSOPEN), os.fsencode(kind), ctypes.c_uint(1))
+    _check(0 if context >= 0 else -1, f"fsopen {kind}")
+    try:
+        create = ctypes.c_uint(_FSCONFIG_CMD_CREATE)
+        result = _libc.syscall(ctypes.c_long(_FSCONFIG), context, create, None, None, 0)
+        _check(result, f"fsconfig {kind}")
+        flags = ctypes.c_uint(1), ctypes.c_uint(MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        found: int = _libc.syscall(ctypes.c_long(_FSMOUNT), context, *flags)
+        _check(0 if found >= 0 else -1, f"fsmount {kind}")
+    finally:
+        os.close(context)
     return found
 
 

@@ -20,7 +20,7 @@ import socket
 import time
 from typing import Any
 
-from cluster.kubelet.runtimes.helpers import become, enter, linux, terminal
+from cluster.kubelet.runtimes.helpers import become, enter, linux, terminal, users
 
 _CONTROL = 0
 _PIPE_BYTES = 256 * 1024
@@ -97,7 +97,7 @@ class _Session:
         return ours
 
     def _terminal(self) -> tuple[list[int], list[int]]:
-        master, slave = terminal.new(self._spec["uid"])
+        master, slave = terminal.new(users.terminal_owner(self._spec))
         return [master], [slave]
 
     def _pipes(self) -> tuple[list[int], list[int]]:

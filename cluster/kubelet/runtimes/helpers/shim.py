@@ -96,6 +96,8 @@ def _enter_pid_namespace(spec: dict[str, Any]) -> str:
         if other:
             with open(os.path.join(other, "process.json")) as file:
                 linux.setns(f"/proc/{json.load(file)['pid']}/ns/pid")
+        elif spec["isolation"] == "user":
+            linux.new_user_namespace(0, 0, linux.CLONE_NEWPID)
         else:
             linux.unshare(linux.CLONE_NEWPID)
     except OSError as error:

@@ -6,13 +6,13 @@ import os
 import socket
 from typing import Any
 
-from cluster.kubelet.runtimes.helpers import terminal
+from cluster.kubelet.runtimes.helpers import terminal, users
 
 
 def give(spec: dict[str, Any], shim: socket.socket) -> None:
     """Make this process's streams as the spec says and send the shim its ends of them."""
     if spec.get("tty"):
-        master, slave = terminal.new(spec["uid"])
+        master, slave = terminal.new(users.terminal_owner(spec))
         names, ends = ["tty"], [master]
         terminal.take(slave)
     else:

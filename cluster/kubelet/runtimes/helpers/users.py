@@ -13,6 +13,11 @@ _SIZE_BYTES_MAX = 1 << 20
 _ID_MAX = 2**31 - 1
 
 
+def terminal_owner(spec: dict[str, Any]) -> int | None:
+    """None: it belongs to the right one as it is."""
+    return None if spec["isolation"] == "user" else spec["uid"]
+
+
 def resolve(spec: dict[str, Any]) -> None:
     """Fill in `uid`, `gid`, `groups` and HOME of a container that has an image.
 

@@ -95,8 +95,7 @@ def lines_of(data_dir: str, images: LocalImages, *command: str, **changes: Any) 
         await runtime.stop()
 
     asyncio.run(run())
-    log = Path(wanted.log_path).read_text().splitlines()
-    return [line.split(" ", 3)[3] for line in log]
+    return log_of(wanted)
 
 
 def test_a_container_sees_its_image_and_nothing_of_the_host(
@@ -268,3 +267,50 @@ def test_other_images_run_on_the_hosts_files(images: LocalImages, data_dir: str)
     found = lines_of(data_dir, images, "sh", "-c", "ls /; hostname", image="not/here:1")
     assert "boot" in found
     assert socket.gethostname() not in found
+
+
+def test_without_root_a_user_namespace_gives_the_same(
+    images: LocalImages, data_dir: str, tmp_path: Path
+) -> None:
+    (tmp_path / "v").mkdir()
+    mounts = [Mount(str(tmp_path / "v"), "/data")]
+    script = "id -u; id -g; hostname; pwd; echo $HOME; ls -a /; cat /proc/kcore | busybox wc -c; "
+    script += "echo 1 > /proc/sys/kernel/core_pattern || echo read only; touch /data/made; "
+    script += "busybox mknod /tmp/d b 8 0 || echo no devices; exec sleep 1000"
+
+    async def run() -> list[str]:
+        runtime = ProcessRuntime(data_dir, images=images)
+        await runtime.start(lambda _uid: None)
+        runtime.isolation = "plain"
+        runtime._own_users = await runtime._works("user")
+        if not runtime._own_users:
+            pytest.skip("no user namespaces here")
+        wanted = spec(data_dir, image="configured:1", args=[script], mounts=mounts, env={"A": "1"})
+        container = await runtime.run(wanted)
+        assert container.image_id
+        while not (tmp_path / "v" / "made").exists() or "no devices" not in log_of(wanted):
+            await asyncio.sleep(0.02)
+        found = await runtime.exec(
+            wanted.container_id, ["sh", "-c", "id -u; hostname; echo $HOME"],
+            timeout_s=60, output_size_bytes_max=4096,
+        )  # fmt: skip
+        assert found.output.split() == [b"1000", b"pod-1", b"/home/app"]
+        again = ProcessRuntime(data_dir, images=images)  # as after a restart of the kubelet
+        await runtime.stop()
+        await again.start(lambda _uid: None)
+        assert again.containers("uid-1")[0].running
+        await again.end(wanted.container_id, 0)
+        await again.remove_pod("uid-1")
+        await again.stop()
+        return log_of(wanted)
+
+    found = asyncio.run(run())
+    assert found[:5] == ["1000", "1001", "pod-1", "/home", "/home/app"]
+    assert "boot" not in found
+    assert {"bin", "data", "0", "read only"} <= set(found)
+    assert (tmp_path / "v" / "made").stat().st_uid == os.geteuid()
+
+
+def log_of(wanted: ContainerSpec) -> list[str]:
+    log = Path(wanted.log_path).read_text().splitlines()
+    return [line.split(" ", 3)[3] for line in log]
