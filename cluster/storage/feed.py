@@ -27,7 +27,7 @@ HISTORY_REVISIONS = 4096
 WAIT_S = 3.0
 """How long a read may wait for its revision, as in upstream's cacher."""
 RETRY_S = (0.05, 2.0)
-REST, SHORT_REST_S = 10, 0.005
+REST, SHORT_REST_S = 10, 0.01
 """Between two rounds of telling the watchers: times the last round, but no more than so long."""
 
 

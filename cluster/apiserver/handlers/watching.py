@@ -113,7 +113,7 @@ class _Session:
         self._bookmarks = call.request.flag("allowWatchBookmarks")
         self._error: ApiError | None = None
         self._form: Hashable = None
-        """Of every event but the first."""
+        """Of every event but the first; None before that."""
         self._ended = asyncio.Event()
         self._stream: Stream | None = None
         self.watcher: Watcher | None = None
@@ -126,12 +126,11 @@ class _Session:
     def deliver(self, batch: Batch) -> None:
         assert self._stream is not None
         shaper = self.shaper
-        form = shaper.form
-        if form == self._form:
-            self._stream.write_chunks(batch.joined(form, shaper.frame))
+        if self._form is not None:
+            self._stream.write_chunks(batch.joined(self._form, shaper.frame))
             return
         type_, change = batch.selected[0]  # the first of all may look different
-        self._stream.write_chunks(change.frame(form, type_, shaper.frame))
+        self._stream.write_chunks(change.frame(shaper.form, type_, shaper.frame))
         shaper.sent()
         self._form = shaper.form
         if len(batch.selected) > 1:

@@ -87,5 +87,5 @@ def test_what_happens_during_a_round_and_the_rest_after_it_is_told_in_one_piece(
 
 def test_short_rounds_take_a_tenth_of_the_time_and_long_ones_half_of_it() -> None:
     assert rest_s(0.0001) == 0.001
-    assert rest_s(0.001) == 0.005
+    assert rest_s(0.002) == 0.01
     assert rest_s(0.02) == 0.02
