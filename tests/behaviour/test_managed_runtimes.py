@@ -247,6 +247,28 @@ def test_streams_of_a_command_are_carried_both_ways(manager: Manager, tmp_path: 
     on_node(manager, tmp_path, work)
 
 
+def test_a_slow_reader_gets_all_that_a_command_has_said(manager: Manager, tmp_path: Path) -> None:
+    async def work(node: Node) -> None:
+        container_id = (await node.run("sleep", "1000")).container_id
+        talk = ["head", "-c", "1300000", "/dev/zero"]
+
+        async def said() -> tuple[int, int]:
+            running = await node.runtime.open(container_id, talk, Wanted(stdout=True))
+            assert running.stdout is not None
+            size = 0
+            while data := await running.stdout.read():
+                size += len(data)
+                await asyncio.sleep(0.01)
+            code = await running.wait()
+            await running.close()
+            return size, code
+
+        for _ in range(4):
+            assert await asyncio.gather(*(said() for _ in range(5))) == [(1_300_000, 0)] * 5
+
+    on_node(manager, tmp_path, work)
+
+
 def test_another_kubelet_finds_what_runs_and_what_has_ended(
     manager: Manager, tmp_path: Path
 ) -> None:

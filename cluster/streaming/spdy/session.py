@@ -65,7 +65,11 @@ class _Stream:
 class Session:
     """Feed it what arrives, handle the events, send what `output` gives."""
 
-    def __init__(self, *, client: bool = False, streams_max: int = STREAMS_MAX) -> None:
+    def __init__(
+        self, *, client: bool = False, streams_max: int = STREAMS_MAX, acknowledge: bool = True
+    ) -> None:
+        """`acknowledge`: tell a sender that counts what was consumed (False: it does not)."""
+        self._acknowledges = acknowledge
         self._own = 1 if client else 0
         self._next_id = 1 if client else 2
         self._last_id = 0
@@ -189,6 +193,8 @@ class Session:
         self._acknowledge(stream_id, size_bytes)
 
     def _acknowledge(self, stream_id: int, size_bytes: int) -> None:
+        if not self._acknowledges:
+            return
         self._unacknowledged_bytes += size_bytes
         if self._unacknowledged_bytes >= WINDOW_BYTES // 2:
             self._output.append(frames.window_update(0, self._unacknowledged_bytes))

@@ -54,7 +54,10 @@ class Spdy:
 
     def __init__(self, link: Link, channel: Channel) -> None:
         self._link = link
-        self._connection = Connection(channel, Session(client=True), lambda _stream: None)
+        # Streaming servers (spdystream) count nothing, and leave when they have said all: an answer
+        # that comes then would break the connection before the rest of it is read.
+        session = Session(client=True, acknowledge=False)
+        self._connection = Connection(channel, session, lambda _stream: None)
         self._running = asyncio.create_task(self._run(), name="cri stream")
 
     async def _run(self) -> None:
