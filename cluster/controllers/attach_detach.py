@@ -79,7 +79,9 @@ class AttachDetach(Controller):
     async def reconcile(self, key: str) -> Result | None:
         node = self._nodes.get(key)
         wanted = {each.volume: each for each in self._wanted(key)}
-        present = {_name_of(a): a for a in self._attachments.by_index("node", key)}
+        attachments = self._attachments.by_index("node", key)
+        # of a volume that there is: other attachments are somebody else's
+        present = {_name_of(a): a for a in attachments if self._volumes.get(_name_of(a))}
         waits: list[float] = []
         kept: list[Object] = []
         ending: list[Object] = []

@@ -25,6 +25,8 @@ class TaintEvictionController(Controller):
         limit = context.config.get("eviction_toleration_s")
         self._limit_s = None if limit is None else float(limit)
         self._pods = self.informers.indexed("pods", "node", index_by_node)
+        self._first_seen_s: dict[str, float] = {}
+        """By pod: since when a taint is known that does not say itself when it came."""
 
     def watches(self) -> Sequence[Watch]:
         return [Watch("nodes", self._keys_of_node), Watch("pods", self._keys_of_pod)]
@@ -39,26 +41,31 @@ class TaintEvictionController(Controller):
 
     async def reconcile(self, key: str) -> Result | None:
         pod = self._pods.get(key)
-        if pod is None or pods.is_deleting(pod) or pods.is_terminated(pod):
+        due_s = None if pod is None else self._due_s(key, pod)
+        if pod is None or due_s is None:
+            self._first_seen_s.pop(key, None)
             return None
-        node = self.informers.of("nodes").get(pods.node_name(pod)) or {}
         now_s = self.clock.wall()
-        present = (node.get("spec") or {}).get("taints") or []
-        due_s = taints.evict_at_s(pod, present, now_s, self._limit_s)
-        if due_s is None:
-            return None
         if due_s > now_s:
             return Result(due_s - now_s)
-        if await self._is_due(pod):
+        if await self._is_due(pod, self._first_seen_s[key]):
             await self._evict(pod)
         return None
 
-    async def _is_due(self, pod: Object) -> bool:
+    def _due_s(self, key: str, pod: Object) -> float | None:
+        if pods.is_deleting(pod) or pods.is_terminated(pod):
+            return None
+        node = self.informers.of("nodes").get(pods.node_name(pod)) or {}
+        present = (node.get("spec") or {}).get("taints") or []
+        seen_s = self._first_seen_s.setdefault(key, self.clock.wall())
+        return taints.evict_at_s(pod, present, seen_s, self._limit_s)
+
+    async def _is_due(self, pod: Object, seen_s: float) -> bool:
         """Asked again: the cache may not have seen yet that the node is well (or gone)."""
         node = await self.informers.ask("nodes", pods.node_name(pod)) or {}
-        present, now_s = (node.get("spec") or {}).get("taints") or [], self.clock.wall()
-        due_s = taints.evict_at_s(pod, present, now_s, self._limit_s)
-        return due_s is not None and due_s <= now_s
+        present = (node.get("spec") or {}).get("taints") or []
+        due_s = taints.evict_at_s(pod, present, seen_s, self._limit_s)
+        return due_s is not None and due_s <= self.clock.wall()
 
     async def _evict(self, pod: Object) -> None:
         metadata = pod["metadata"]

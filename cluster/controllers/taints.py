@@ -68,16 +68,17 @@ def tolerates(toleration: Object, taint: Object) -> bool:
 
 
 def evict_at_s(
-    pod: Object, taints: Sequence[Object], now_s: float, limit_s: float | None
+    pod: Object, taints: Sequence[Object], seen_s: float, limit_s: float | None
 ) -> float | None:
     """When a pod must leave a node with these taints (now or earlier: at once); None: never.
 
+    `seen_s`: since when taints are there that do not say it themselves, such as kubectl's.
     `limit_s` caps how long not-ready and unreachable nodes are tolerated.
     """
     times = []
     for taint in taints:
         if taint["effect"] == "NoExecute":
-            since_s = meta.parse_time(taint["timeAdded"]) if taint.get("timeAdded") else now_s
+            since_s = meta.parse_time(taint["timeAdded"]) if taint.get("timeAdded") else seen_s
             stay_s = _stay_s(pod, taint, limit_s)
             times += [since_s + stay_s] if stay_s is not None else []
     return min(times, default=None)

@@ -36,7 +36,7 @@ def build(
     old = pod.get("status") or {}
     init = _statuses(init_containers(pod), pod, observed, decision)
     apps = _statuses(app_containers(pod), pod, observed, decision)
-    status: Object = {"startTime": old.get("startTime") or meta.format_time(now_s)}
+    status = _seen(pod) | {"startTime": old.get("startTime") or meta.format_time(now_s)}
     status |= _verdict(pod, observed, now_s)
     status |= {"hostIP": host_ip, "hostIPs": [{"ip": host_ip}]}
     if observed.pod_ip:
@@ -61,7 +61,15 @@ def rejected(pod: Object, reason: str, message: str, now_s: float) -> Object:
     """The status of a pod that this node refuses to run."""
     text = f"Pod was rejected: {message}"
     start = meta.format_time(now_s)
-    return {"phase": "Failed", "reason": reason, "message": text, "startTime": start}
+    return {
+        **_seen(pod), "phase": "Failed", "reason": reason, "message": text, "startTime": start,
+    }  # fmt: skip
+
+
+def _seen(pod: Object) -> Object:
+    """Which generation of the spec the status is about."""
+    generation = pod["metadata"].get("generation")
+    return {} if generation is None else {"observedGeneration": generation}
 
 
 def _verdict(pod: Object, observed: Observed, now_s: float) -> Object:

@@ -85,19 +85,20 @@ class Sandboxes:
         return [Mount(os.path.join(folder, name), f"/etc/{name}") for name in names]
 
     def _write_files(self, pod: Object, ip: str, folder: str) -> None:
+        resolver = _host_file("/etc/resolv.conf")
         files = {
-            "hosts": hosts_file(pod, ip, self._domain),
+            "hosts": hosts_file(pod, ip, self._domain, _host_file("/etc/hosts")),
             "hostname": hostname(pod) + "\n",
-            "resolv.conf": resolv_conf(pod, self._dns, self._domain, _host_resolv_conf()),
+            "resolv.conf": resolv_conf(pod, self._dns, self._domain, resolver),
         }
         for name, text in files.items():
             with open(os.path.join(folder, name), "w") as file:
                 file.write(text)
 
 
-def _host_resolv_conf() -> str:
+def _host_file(path: str) -> str:
     try:
-        with open("/etc/resolv.conf") as file:
+        with open(path) as file:
             return file.read()
     except FileNotFoundError:
         return ""
@@ -108,17 +109,24 @@ def hostname(pod: Object) -> str:
     return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
 
 
-def hosts_file(pod: Object, ip: str, domain: str) -> str:
-    name, subdomain = hostname(pod), pod["spec"].get("subdomain")
-    names = [name]
-    if subdomain:
-        namespace = pod["metadata"].get("namespace", "default")
-        names.insert(0, f"{name}.{subdomain}.{namespace}.svc.{domain}")
-    lines = ["# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost"]
-    lines.append("\t".join([ip, *names]))
+def hosts_file(pod: Object, ip: str, domain: str, host: str = "") -> str:
+    """The pod's own names; with the host's network those of the `host`. Aliases come last."""
+    if pod["spec"].get("hostNetwork"):
+        lines = ["# Kubernetes-managed hosts file (host network).", *host.splitlines()]
+    else:
+        lines = ["# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost"]
+        lines.append("\t".join([ip, *_names(pod, domain)]))
     for alias in pod["spec"].get("hostAliases") or ():
         lines.append("\t".join([alias["ip"], *(alias.get("hostnames") or ())]))
     return "\n".join(lines) + "\n"
+
+
+def _names(pod: Object, domain: str) -> list[str]:
+    name, subdomain = hostname(pod), pod["spec"].get("subdomain")
+    if not subdomain:
+        return [name]
+    namespace = pod["metadata"].get("namespace", "default")
+    return [f"{name}.{subdomain}.{namespace}.svc.{domain}", name]
 
 
 def resolv_conf(pod: Object, dns: str, domain: str, host: str) -> str:

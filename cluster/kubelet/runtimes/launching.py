@@ -11,14 +11,14 @@ _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from cluster.kubelet.runtimes.helpers.{0} import main; main({1})"
 )
-_LAUNCH = _BOOT.format("shim", "sys.argv[1]")
+_LAUNCHER = _BOOT.format("launcher", "")
 _ENTER = _BOOT.format("enter", "sys.argv[1], sys.argv[2:]")
 _SESSION = _BOOT.format("session", "")
 
 
-async def launcher(folder: str) -> asyncio.subprocess.Process:
-    """See the helper `shim`."""
-    return await _python(_LAUNCH, folder)
+async def launcher(control: int, folder: str) -> asyncio.subprocess.Process:
+    """See the helper `launcher`. A node's folder is among its words, and so of all its shims."""
+    return await _with_control(_LAUNCHER, control, folder)
 
 
 async def entering(folder: str, *command: str) -> asyncio.subprocess.Process:
@@ -28,8 +28,13 @@ async def entering(folder: str, *command: str) -> asyncio.subprocess.Process:
 
 async def session(control: int) -> asyncio.subprocess.Process:
     """See the helper `session`. It writes nothing: what goes wrong is told over the socket."""
+    return await _with_control(_SESSION, control)
+
+
+async def _with_control(code: str, control: int, *words: str) -> asyncio.subprocess.Process:
+    """A helper whose standard input is a socket of ours."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-E", "-c", _SESSION, _IMPORT_ROOT),
+        *(sys.executable, "-I", "-S", "-E", "-c", code, _IMPORT_ROOT, *words),
         stdin=control,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import signal
 import uuid
@@ -47,9 +46,9 @@ from cluster.kubelet.runtimes.helpers.shim import KILL_NOW, write_json
 from cluster.kubelet.runtimes.host_mounts import extra_mounts
 from cluster.kubelet.runtimes.images import ImageService, PullFailed
 from cluster.kubelet.runtimes.interactive import Running, Wanted
+from cluster.kubelet.runtimes.launcher import TIMEOUT_S, Launcher
 from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
-_LAUNCH_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 2.0
 _TIMED_OUT_CODE = -1
 HOLDER = ".pod"
@@ -89,6 +88,7 @@ class ProcessRuntime:
         self._watched: dict[str, int] = {}
         self._on_change: Callable[[str], None] = lambda _uid: None
         self._helpers = SessionHelpers(launching.session)
+        self._launcher = Launcher(self._spawn_launcher)
         self._holders: dict[str, str] = {}
 
     @property
@@ -130,7 +130,7 @@ class ProcessRuntime:
             record |= {"root": empty} if kind == "user" else {}
             write_json(os.path.join(folder, "spec.json"), record)
             error = await self._launch(folder)
-            await self._gone(folder, _LAUNCH_TIMEOUT_S)
+            await self._gone(folder, TIMEOUT_S)
             if kind == "user":
                 return become.NOT_FOUND in error
             ended = records.read_json(folder, "exit.json")
@@ -144,6 +144,7 @@ class ProcessRuntime:
         for container_id in list(self._locks):
             self._release_image(container_id)
         await self._helpers.close()
+        await self._launcher.close()
 
     def containers(self, pod_uid: str) -> list[Container]:
         return [found for found in self._all(pod_uid) if found.name != HOLDER]
@@ -319,18 +320,12 @@ class ProcessRuntime:
             "log_files_max": self._log_limits[1],
         }
 
+    async def _spawn_launcher(self, control: int) -> asyncio.subprocess.Process:
+        return await launching.launcher(control, os.path.join(self.data_dir, "pods"))
+
     async def _launch(self, folder: str) -> str:
         """Returns "" or why the program could not be started."""
-        launcher = await launching.launcher(folder)
-        try:
-            out, _ = await asyncio.wait_for(launcher.communicate(), _LAUNCH_TIMEOUT_S)
-        except TimeoutError:
-            launcher.kill()
-            await launcher.wait()
-            return f"the container's launcher did not answer in {_LAUNCH_TIMEOUT_S:.0f} s"
-        if launcher.returncode != 0:
-            return f"the container's launcher failed: {out.decode(errors='replace')[-2000:]}"
-        error: str = json.loads(out)["error"]
+        error = await self._launcher.launch(folder)
         if error:
             await self._gone(folder)
         return error

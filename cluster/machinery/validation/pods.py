@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cluster.machinery import qos
 from cluster.machinery.patch import copied
 from cluster.machinery.validation import containers, formats, metadata, volumes
@@ -10,6 +12,8 @@ from cluster.machinery.validation.field import Errors, Object
 MAX_DEADLINE_S = 2**31 - 1
 _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SYSCTL_LENGTH_MAX = 253
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _IMMUTABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,"
@@ -30,6 +34,7 @@ def validate_spec(spec: Object, path: str, errors: Errors) -> None:
     containers.validate_all(spec, names, path, errors)
     errors.one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART)
     errors.one_of(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS)
+    _sysctls((spec.get("securityContext") or {}).get("sysctls"), path, errors)
     if spec.get("nodeSelector"):
         metadata.labels(spec["nodeSelector"], f"{path}.nodeSelector", errors)
     _names(spec, path, errors)
@@ -40,6 +45,20 @@ def validate_spec(spec: Object, path: str, errors: Errors) -> None:
         _tolerations(spec["tolerations"], f"{path}.tolerations", errors)
     if spec.get("hostNetwork"):
         _host_network(spec, path, errors)
+
+
+def _sysctls(sysctls: list[Object] | None, path: str, errors: Errors) -> None:
+    names: set[str] = set()
+    for at, sysctl in enumerate(sysctls or ()):
+        own, name = f"{path}.securityContext.sysctls[{at}].name", sysctl.get("name") or ""
+        if not name:
+            errors.required(own)
+        elif len(name) > _SYSCTL_LENGTH_MAX or not re.fullmatch(_SYSCTL, name):
+            rule = f"must have at most {_SYSCTL_LENGTH_MAX} characters and match regex ^{_SYSCTL}$"
+            errors.invalid(own, name, rule)
+        elif name in names:
+            errors.duplicate(own, name)
+        names.add(name)
 
 
 def _names(spec: Object, path: str, errors: Errors) -> None:

@@ -52,8 +52,13 @@ def spec(data_dir: str, *command: str, **changes: Any) -> ContainerSpec:
     return ContainerSpec(**values | changes)
 
 
+STARTED: list[ProcessRuntime] = []
+
+
 async def runtime_at(data_dir: str, isolation: str) -> ProcessRuntime:
+    """`in_test` stops it."""
     runtime = ProcessRuntime(data_dir)
+    STARTED.append(runtime)
     await runtime.start(lambda _uid: None)
     assert isolation == "plain" or runtime.isolation == isolation
     runtime.isolation = isolation
@@ -78,8 +83,15 @@ async def eventually(check: Callable[[], bool]) -> None:
     raise AssertionError("did not happen within 10 s")
 
 
-def in_test(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
+def in_test(test: Coroutine[Any, Any, None], run: Any = asyncio.run) -> None:
+    async def whole() -> None:
+        try:
+            await asyncio.wait_for(test, 60)
+        finally:
+            while STARTED:
+                await STARTED.pop().stop()
+
+    run(whole())
 
 
 def test_exit_code_and_both_streams_are_recorded(data_dir: str, isolation: str) -> None:
@@ -126,7 +138,7 @@ def test_a_container_inherits_nothing_from_the_kubelet_whatever_loop_runs_it(
         result = await runtime.exec(wanted.container_id, ["ls", "/proc/self/fd"], **limits)
         assert result.output.split() == [b"0", b"1", b"2", b"3"]
 
-    uvloop.run(asyncio.wait_for(test(), 30))
+    in_test(test(), uvloop.run)
 
 
 def test_a_missing_program_is_an_error_that_names_it(data_dir: str, isolation: str) -> None:
@@ -327,3 +339,22 @@ def test_reap_leaves_no_process_mount_or_folder(data_dir: str, isolation: str) -
     reap(data_dir)
     assert not os.path.exists(os.path.join(data_dir, "pods"))
     assert not [point for point, _ in host_mounts.mounts() if point.startswith(data_dir)]
+
+
+def test_a_launcher_that_was_killed_is_replaced_and_ends_with_the_kubelet(data_dir: str) -> None:
+    async def test() -> None:
+        runtime = await runtime_at(data_dir, "plain")
+        await run_to_end(runtime, spec(data_dir, "true"))
+        first = runtime._launcher._process
+        assert first is not None
+        first.kill()
+        await first.wait()
+        again = spec(data_dir, "true", attempt=1, container_id="again")
+        assert (await run_to_end(runtime, again)).exit_code == 0
+        second = runtime._launcher._process
+        assert second is not None
+        assert second.pid != first.pid
+        await runtime.stop()
+        assert second.returncode is not None
+
+    in_test(test())
