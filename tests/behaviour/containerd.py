@@ -22,8 +22,8 @@ IMAGE, PAUSE = "raykube.test/busybox:1", "raykube.test/pause:1"
 ANY = "docker.io/library/any:latest"
 """The same as IMAGE: the image `any` of pods that run over every runtime."""
 _MISSING = image_archives.needs("containerd", "ctr", "runc")
-_WHY_NOT = "needs root" if os.geteuid() != 0 else _MISSING
-needs_containerd = pytest.mark.skipif(bool(_WHY_NOT), reason=f"containerd: {_WHY_NOT}")
+WHY_NOT = "needs root" if os.geteuid() != 0 else _MISSING
+needs_containerd = pytest.mark.skipif(bool(WHY_NOT), reason=f"containerd: {WHY_NOT}")
 START_TIMEOUT_S = 60.0
 
 CONFIG = """

@@ -1,7 +1,14 @@
-"""Simulated nodes and their pods: how long until all of them are Ready, Running and gone.
+"""Nodes and their pods, real and simulated.
 
 usage: scripts/bench nodes [--nodes 1000,5000] [--pods 10000] [--fleets 1] [--idle 10] [--scheduled]
+                           [--real-pods 0,50,110] [real] [simulated]
 
+`real`: one node of this machine, over the process runtime and over containerd where that is
+installed. How long from the creation of a pod until a watch tells that it is Running, with 1, 10
+and 50 at once (the scheduler binds them), and what the node's process costs with so many pods at
+rest.
+
+`simulated`: how long until all nodes are Ready, and all pods Running and gone.
 The pods are bound when they are made, as in kwok's own gate (5,000 nodes Ready in 60 s, 10,000 pods
 Running in 60 s and deleted in 90 s); with --scheduled the scheduler binds as many again. Every
 phase says what each part of the cluster spent on it.
@@ -11,9 +18,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import real_nodes
 import uvloop
 from whole import Whole, tell_shape, whole
 
@@ -98,15 +109,48 @@ def main() -> None:
     parser.add_argument("--members", default="3", choices=["1", "3", "5"])
     parser.add_argument("--ray-address", default="")
     parser.add_argument("--scheduled", action="store_true")
+    parser.add_argument("--real-pods", default="0,50,110")
+    parser.add_argument("sections", nargs="*", metavar="real|simulated")
     arguments = parser.parse_args()
+    sections = arguments.sections or ["real", "simulated"]
+    if unknown := set(sections) - {"real", "simulated"}:
+        parser.error(f"no section named {', '.join(sorted(unknown))}")
     collector.calm()
+    uvloop.install()
+    tell_shape(**vars(arguments))
+    if "real" in sections:
+        _real(arguments)
+    if "simulated" in sections:
+        _simulated(arguments)
+
+
+def _real(arguments: argparse.Namespace) -> None:
+    counts = [int(count) for count in arguments.real_pods.split(",")]
+    options = ("--nodes", "1", "--members", arguments.members)
+    with whole(*options) as cluster:
+        asyncio.run(real_nodes.measure(cluster, "process", "any", counts, arguments.idle))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "behaviour"))
+    try:
+        import containerd
+    except ModuleNotFoundError as error:  # what only tests need
+        print(f"containerd: scripts/setup dev is needed: {error}", file=sys.stderr)
+        return
+    if containerd.WHY_NOT:
+        print(f"containerd: {containerd.WHY_NOT}", file=sys.stderr)
+        return
+    with contextlib.closing(containerd.Containerd()) as daemon:
+        runtime = ("--runtime", "cri", "--runtime-endpoint", daemon.endpoint)
+        with whole(*options, *runtime) as cluster:
+            image = containerd.IMAGE
+            asyncio.run(real_nodes.measure(cluster, "cri", image, counts, arguments.idle))
+
+
+def _simulated(arguments: argparse.Namespace) -> None:
     options = ["--nodes", "0", "--fleets", str(arguments.fleets), "--members", arguments.members]
     if arguments.ray_address:
         options += ["--ray-address", arguments.ray_address]
-    tell_shape(**vars(arguments))
     nodes = [int(count) for count in arguments.nodes.split(",")]
     with whole(*options) as cluster:
-        uvloop.install()
         bench = Bench(cluster, arguments.fleets)
         asyncio.run(bench.run(nodes, arguments.pods, arguments.idle, arguments.scheduled))
 

@@ -26,7 +26,7 @@ def main() -> int:
     bench = pathlib.Path(__file__).with_name("bench_nodes.py")
     with Hosts(own.hosts) as hosts:
         fleets = ["--fleets", str(own.hosts), "--ray-address", hosts.ray_address]
-        return hosts.run(1, [sys.executable, str(bench), *fleets, *others])
+        return hosts.run(1, [sys.executable, str(bench), "simulated", *fleets, *others])
 
 
 if __name__ == "__main__":

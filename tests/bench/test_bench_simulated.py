@@ -25,12 +25,19 @@ def figures(script: str, *options: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.cluster
 def test_nodes_and_their_pods_are_measured_with_what_each_part_spent() -> None:
-    found = figures("bench_nodes.py", "--nodes", "5,20", "--pods", "40", "--idle", "1")
+    found = figures("bench_nodes.py", "simulated", "--nodes", "5,20", "--pods", "40", "--idle", "1")
     assert {"20 nodes Ready", "pods Running, bound when made", "pods deleted"} <= found.keys()
     running = found["pods Running, bound when made"]
     assert running["raykube"] > 0
     assert running["requests"]["create pods"] == 40
     assert running["memory_mb"]["fleet"] > 0
+
+
+@pytest.mark.cluster
+def test_the_starts_of_real_pods_and_their_kubelet_are_measured() -> None:
+    found = figures("bench_nodes.py", "real", "--real-pods", "0,3", "--idle", "0.2")
+    assert found["process: created to Running, 50 at once"]["pods"] == 50
+    assert found["process: kubelet with 3 pods"]["memory_mb"] > 20
 
 
 @pytest.mark.cluster
