@@ -217,18 +217,23 @@ def test_a_pod_with_the_hosts_processes_sees_them(boxed: Any) -> None:
     boxed(test)
 
 
+def seen(pattern: str) -> str:
+    """A command that looks for the command line of another process."""
+    return f"grep -aqs '{pattern}' /proc/[0-9]*/cmdline"
+
+
 @needs_root
 def test_containers_that_share_processes_see_one_another_and_outlive_each_other(boxed: Any) -> None:
     async def test(box: Box) -> None:
         shared = PodSandbox("uid-1", share_processes=True)
         one = await box.start("one", "exec sleep 12345", sandbox=shared)
-        looks = "until pgrep -f 'sleep 1234[5]'; do sleep 0.05; done; echo; exec sleep 1000"
+        looks = f"until {seen('1234[5]')}; do sleep 0.05; done; echo; exec sleep 23456"
         two = await box.start("two", looks, sandbox=shared)
         await box.first_line(two)
         assert sorted(each.name for each in box.all()) == ["one", "two"]
         await box.runtime.end(one.container_id, 0)
         assert [each.running for each in box.all()] == [False, True]
-        three = await box.start("three", "pgrep -f 'sleep 100[0]'; sleep 1000", sandbox=shared)
+        three = await box.start("three", f"{seen('2345[6]')} && echo; sleep 1000", sandbox=shared)
         await box.first_line(three)
         for each in (two, three):
             await box.runtime.end(each.container_id, 0)
