@@ -102,7 +102,8 @@ class Kubelet:
         interactive = self._runtime if isinstance(self._runtime, Interactive) else None
         self._server = KubeletServer(seams, self, may, interactive)
         self._parts.append(self._server.stop)
-        stats = StatsPages(seams, self._runtime, self.pod_objects, self._name, data_dir)
+        usage = self._node.volumes.usage
+        stats = StatsPages(seams, self._runtime, self.pod_objects, self._name, data_dir, usage)
         self._server.pages.update(stats.pages)
         port = int(config.get("port", DEFAULT_PORT))
         tls = _with_current(config.get("tls") or {}, serving)

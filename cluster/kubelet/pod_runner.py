@@ -109,8 +109,9 @@ class PodRunner:
 
     def volumes_changed(self) -> None:
         """What the pod's claims stand for may be there now, or have grown."""
-        if self._node.volumes.look_again(self.uid):
-            self._refresh = True
+        if not self._node.volumes.look_again(self.uid) and not self._volume_tries:
+            return
+        self._refresh = True
         if self._volume_tries:
             self._failures.clear()
         self.wake()

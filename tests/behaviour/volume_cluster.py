@@ -12,7 +12,7 @@ from cluster.controllers.manager import ControllerManager
 from cluster.scheduler.scheduler import Scheduler
 
 ELECTION = {"lease_s": 4.0, "renew_s": 3.0, "retry_s": 0.2}
-WAIT_S = 90.0
+WAIT_S = 180.0
 
 
 class VolumeCluster(Cluster):
@@ -34,7 +34,7 @@ class VolumeCluster(Cluster):
             )
         )
         self._call(self._run(Scheduler(), name="scheduler", **common))
-        self.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=50s")
+        self.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=140s")
         self.eventually_get("storageclass", "local")
 
     def eventually_get(self, *arguments: str) -> Any:
@@ -50,16 +50,16 @@ class VolumeCluster(Cluster):
         return self.get(*arguments)
 
     def gone(self, *arguments: str) -> None:
-        self.kubectl("wait", "--for=delete", *arguments, "--timeout=50s")
+        self.kubectl("wait", "--for=delete", *arguments, "--timeout=140s")
 
     def reaches(self, kind: str, name: str, path: str, value: str) -> None:
         self.kubectl(
-            "wait", f"{kind}/{name}", f"--for=jsonpath={{{path}}}={value}", "--timeout=50s"
+            "wait", f"{kind}/{name}", f"--for=jsonpath={{{path}}}={value}", "--timeout=140s"
         )
 
     def runs(self, name: str) -> None:
         try:
-            self.wait(name, "condition=Ready", "50s")
+            self.wait(name, "condition=Ready", "140s")
         except AssertionError:
             print(self.kubectl("describe", "pod", name))
             print(self.kubectl("get", "pv,pvc,events", "-o", "wide"))
@@ -68,7 +68,7 @@ class VolumeCluster(Cluster):
     def ended(self, name: str) -> str:
         """What a pod that was to succeed has said."""
         try:
-            self.wait(name, "jsonpath={.status.phase}=Succeeded", "50s")
+            self.wait(name, "jsonpath={.status.phase}=Succeeded", "140s")
         except AssertionError:
             print(self.kubectl("describe", "pod", name))
             print(self.kubectl("get", "pv,pvc,events", "-o", "wide"))

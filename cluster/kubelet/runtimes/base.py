@@ -29,6 +29,11 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
+    propagation: str = "None"
+    """Of mounts that are made later: None, HostToContainer, Bidirectional. Container managers do
+    as it says; the process runtime gives each container what was there when it began."""
+    is_device: bool = False
+    """Whether the source is a block device that the container may use."""
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,30 @@ def own(now: Snapshot, process: Mapping[str, float]) -> bytes:
         *(Family(name, "counter" if name.endswith("_total") else "gauge",
                  "Of the process that the kubelet runs in.", [({}, value)])
           for name, value in process.items()),
+        *_volumes(now),
     ]  # fmt: skip
     return text(families)
+
+
+_VOLUME_FAMILIES = (
+    ("capacity_bytes", "Capacity in bytes of the volume", "capacity_bytes"),
+    ("available_bytes", "Number of available bytes in the volume", "available_bytes"),
+    ("used_bytes", "Number of used bytes in the volume", "used_bytes"),
+    ("inodes", "Maximum number of inodes in the volume", "inodes"),
+    ("inodes_free", "Number of free inodes in the volume", "inodes_free"),
+)
+
+
+def _volumes(now: Snapshot) -> Iterator[Family]:
+    """Of claims; one that several pods of the node use is counted once."""
+    found = {volume.claim: volume for p in now.pods for volume in p.volumes if volume.claim}
+    for name, help_, field in _VOLUME_FAMILIES if found else ():
+        samples = []
+        for key, volume in sorted(found.items()):
+            namespace, _, claim = key.partition("/")
+            labels = {"namespace": namespace, "persistentvolumeclaim": claim}
+            samples.append((labels, getattr(volume, field)))
+        yield Family(f"kubelet_volume_stats_{name}", "gauge", help_, samples)
 
 
 def _containers(now: Snapshot) -> Iterator[tuple[PodUsage, ContainerUsage]]:

@@ -12,7 +12,13 @@ from typing import Any
 from actors.seams import Seams
 from cluster.kubelet.runtimes.base import Runtime
 from cluster.kubelet.stats import exposition, node_usage, summary
-from cluster.kubelet.stats.snapshot import ContainerUsage, PodUsage, Snapshot, rates
+from cluster.kubelet.stats.snapshot import (
+    ContainerUsage,
+    PodUsage,
+    Snapshot,
+    VolumeUsage,
+    rates,
+)
 
 Object = dict[str, Any]
 Page = Callable[[], Awaitable[tuple[bytes, str]]]
@@ -24,6 +30,10 @@ BASE_S = 10.0
 """Rates of the summary are over about this span."""
 
 
+async def _no_volumes(_uid: str) -> tuple[VolumeUsage, ...]:
+    return ()
+
+
 class StatsPages:
     def __init__(
         self,
@@ -32,8 +42,10 @@ class StatsPages:
         pods: Callable[[], Sequence[Object]],
         node_name: str,
         folder: str,
+        volumes: Callable[[str], Awaitable[tuple[VolumeUsage, ...]]] = _no_volumes,
     ) -> None:
-        """`folder`: where the kubelet keeps its pods."""
+        """`folder`: where the kubelet keeps its pods; `volumes`: of the pod with this uid."""
+        self._volumes = volumes
         self._seams, self._runtime, self._pods = seams, runtime, pods
         self._name, self._folder = node_name, folder
         self._newest: Snapshot | None = None
@@ -81,7 +93,8 @@ class StatsPages:
             found = self._runtime.containers(pod["metadata"]["uid"])
             running = [ContainerUsage(c, usage[c.container_id]) for c in found
                        if c.container_id in usage]  # fmt: skip
-            pods.append(PodUsage(pod, tuple(running)))
+            volumes = await self._volumes(pod["metadata"]["uid"])
+            pods.append(PodUsage(pod, tuple(running), volumes))
         return Snapshot(self._seams.clock.wall(), self._name, node, tuple(pods))
 
 

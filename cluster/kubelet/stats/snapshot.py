@@ -22,11 +22,25 @@ class ContainerUsage:
 
 
 @dataclass(frozen=True)
+class VolumeUsage:
+    """Of a volume that stands for a pod; `claim`: its key, "" where there is none."""
+
+    name: str
+    claim: str
+    capacity_bytes: int
+    available_bytes: int
+    used_bytes: int
+    inodes: int = 0
+    inodes_free: int = 0
+
+
+@dataclass(frozen=True)
 class PodUsage:
     """Of one pod: `containers` are those that run. Sums are of them."""
 
     pod: Object
     containers: tuple[ContainerUsage, ...]
+    volumes: tuple[VolumeUsage, ...] = ()
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.kubelet.runtimes.base import Usage
 from cluster.kubelet.stats.node_usage import NodeUsage
-from cluster.kubelet.stats.snapshot import ContainerUsage, PodUsage, Snapshot
+from cluster.kubelet.stats.snapshot import ContainerUsage, PodUsage, Snapshot, VolumeUsage
 from cluster.machinery import meta
 
 Object = dict[str, Any]
@@ -71,6 +71,22 @@ def _pod(pod: PodUsage, at: str, rates: Mapping[str, int]) -> Object:
         "cpu": _cpu(total.cpu_ns, at, sum(known) if len(known) == len(ids) else None),
         "memory": _memory(total, at),
         "process_stats": {"process_count": total.processes},
+        **({"volume": [_volume(each, at) for each in pod.volumes]} if pod.volumes else {}),
+    }
+
+
+def _volume(each: VolumeUsage, at: str) -> Object:
+    namespace, _, claim = each.claim.partition("/")
+    return {
+        "time": at,
+        "name": each.name,
+        "pvcRef": {"name": claim, "namespace": namespace},
+        "capacityBytes": each.capacity_bytes,
+        "availableBytes": each.available_bytes,
+        "usedBytes": each.used_bytes,
+        "inodes": each.inodes,
+        "inodesFree": each.inodes_free,
+        "inodesUsed": each.inodes - each.inodes_free,
     }
 
 

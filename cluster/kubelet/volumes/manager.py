@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from cluster.client import Client
 from cluster.kubelet.environment import ConfigError, expand
 from cluster.kubelet.runtimes.base import Mount
+from cluster.kubelet.stats.snapshot import VolumeUsage
 from cluster.kubelet.volumes import claims, growth, mounting, ownership, payload, sub_paths, written
 from cluster.kubelet.volumes.placements import Placements
 from cluster.kubelet.volumes.plugin import NotReady, Object, Placed, Plugin, Wanted
+from cluster.kubelet.volumes.usage import measure
+from cluster.machinery import meta
 
 
 class VolumeManager:
@@ -83,7 +88,7 @@ class VolumeManager:
 
     async def _place(self, wanted: Wanted) -> None:
         plugin = self._plugin(wanted)
-        placed = plugin.plan(wanted)
+        placed = replace(plugin.plan(wanted), claim=meta.key(wanted.claim) if wanted.claim else "")
         async with self._locks[placed.identity]:
             self._check_single(wanted, placed)
             ready = self._placements.is_ready(placed)
@@ -127,7 +132,8 @@ class VolumeManager:
         for device in container.get("volumeDevices") or ():
             placed = self._standing(pod, device["name"])
             source = os.path.realpath(placed.path)
-            found.append(Mount(source, device["devicePath"], placed.read_only))
+            target = device["devicePath"]
+            found.append(Mount(source, target, placed.read_only, is_device=True))
         return sorted(found, key=lambda mount: mount.target)
 
     def _mount(
@@ -151,7 +157,8 @@ class VolumeManager:
             root, read_only = placed.path, read_only or placed.read_only
         text = mount.get("subPath") or expand(mount.get("subPathExpr") or "", env)
         if not text:
-            return Mount(os.path.realpath(root), target, read_only)
+            spread = mount.get("mountPropagation") or "None"
+            return Mount(os.path.realpath(root), target, read_only, spread)
         place = os.path.join(self._sub_paths(pod["metadata"]["uid"]), container["name"])
         source = _part(root, text, name, os.path.join(place, str(index)))
         return Mount(source, target, read_only)
@@ -201,10 +208,25 @@ class VolumeManager:
         """What is attached and must stay so, as node.status.volumesInUse has it."""
         return sorted({placed.in_use for placed in self._placements.all() if placed.in_use})
 
+    async def usage(self, uid: str) -> tuple[VolumeUsage, ...]:
+        """How full the volumes of a pod's claims are."""
+        found = []
+        for placed in self._placements.of_pod(uid):
+            if placed.claim and self._placements.is_ready(placed) and not _is_block(placed):
+                found.append(await measure(self._plugins[placed.plugin], placed))
+        return tuple(each for each in found if each is not None)
+
     def handles_in_use(self, plugin: str) -> set[str]:
         """The volumes of one driver that stand here for some pod."""
         found = (placed for placed in self._placements.all() if placed.plugin == plugin)
         return {str(placed.details.get("handle")) for placed in found}
+
+
+def _is_block(placed: Placed) -> bool:
+    try:
+        return stat.S_ISBLK(os.stat(placed.path).st_mode)
+    except OSError:
+        return False
 
 
 def _part(root: str, text: str, name: str, place: str) -> str:

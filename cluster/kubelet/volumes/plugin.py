@@ -61,6 +61,8 @@ class Placed:
     identity: str
     path: str
     read_only: bool = False
+    claim: str = ""
+    """The key of its claim; "" for other volumes."""
     in_use: str = ""
     """As node.status.volumesInUse has it; "" for what is never attached."""
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -29,6 +29,13 @@ _UNKNOWN_EXIT_CODE = 137
 _S = 1e9
 
 
+_PROPAGATION = {
+    "None": pb.PROPAGATION_PRIVATE,
+    "HostToContainer": pb.PROPAGATION_HOST_TO_CONTAINER,
+    "Bidirectional": pb.PROPAGATION_BIDIRECTIONAL,
+}
+
+
 def owned(node_folder: str, pod_uid: str = "") -> dict[str, str]:
     """The labels by which what belongs to a node, or to a pod of it, is found."""
     return {NODE_FOLDER: node_folder} | ({POD_UID: pod_uid} if pod_uid else {})
@@ -96,8 +103,23 @@ def container_config(spec: ContainerSpec, image: Image, node_folder: str, *, on_
         working_dir=spec.working_dir,
         envs=[pb.KeyValue(key=key, value=value) for key, value in env.items()],
         mounts=[
-            pb.Mount(container_path=m.target, host_path=m.source, readonly=m.read_only)
+            pb.Mount(
+                container_path=m.target,
+                host_path=m.source,
+                readonly=m.read_only,
+                propagation=_PROPAGATION[m.propagation],
+            )
             for m in spec.mounts
+            if not m.is_device
+        ],
+        devices=[
+            pb.Device(
+                container_path=m.target,
+                host_path=m.source,
+                permissions="r" if m.read_only else "mrw",
+            )
+            for m in spec.mounts
+            if m.is_device
         ],
         labels=_pod_labels(sandbox, node_folder) | {CONTAINER_NAME: spec.name},
         log_path=os.path.relpath(spec.log_path, sandbox.log_folder),

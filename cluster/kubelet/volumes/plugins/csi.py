@@ -73,8 +73,8 @@ class Csi:
             wanted.identity,
             os.path.join(wanted.folder, "device" if wanted.block else "mount"),
             wanted.read_only,
-            csi_names.unique_name(driver, handle) if attached else "",
-            details,
+            in_use=csi_names.unique_name(driver, handle) if attached else "",
+            details=details,
         )
 
     def _driver(self, name: str) -> Driver:
@@ -233,3 +233,26 @@ class Csi:
             return int((await driver.call(request)).capacity_bytes)
         except CsiError as error:
             raise NotReady(str(error)) from error
+
+    async def usage(self, placed: Placed) -> tuple[int, int, int] | None:
+        """(capacity, available, used) in bytes, as the driver has it; None if it does not say."""
+        from cluster.csi import csi_pb2
+        from cluster.csi.driver import CsiError
+
+        driver = self._drivers.get(placed.details["driver"])
+        stats = csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_STATS
+        try:
+            if driver is None or not await driver.node_can(stats):
+                return None
+            request = csi_pb2.NodeGetVolumeStatsRequest(
+                volume_id=placed.details["handle"],
+                volume_path=placed.path,
+                staging_target_path=placed.details["staging"],
+            )
+            answer = await driver.call(request, timeout_s=5.0)
+        except CsiError:
+            return None
+        for usage in answer.usage:
+            if usage.unit == csi_pb2.VolumeUsage.BYTES:
+                return usage.total, usage.available, usage.used
+        return None
