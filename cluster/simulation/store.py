@@ -12,7 +12,7 @@ from raftstore.calls import StoreCalls
 from raftstore.errors import Unavailable, UnknownOutcome
 from raftstore.mvcc import txn
 from raftstore.testing import MemoryStore
-from raftstore.types import Event, EventType, Lease, MemberStatus, Op, Range, Txn, WatchBatch
+from raftstore.types import Event, Lease, MemberStatus, Op, Range, Txn, WatchBatch
 
 TRANSIT_S = (0.0003, 0.003)
 GIVE_UP_S = 3.0
@@ -89,17 +89,9 @@ class RemoteStore(StoreCalls):
         return await self._store.status()
 
     async def watch(
-        self,
-        key: bytes,
-        range_end: bytes = b"",
-        *,
-        start_revision: int = 0,
-        prev_kv: bool = False,
-        filters: Sequence[EventType] = (),
+        self, key: bytes, range_end: bytes = b"", **options: Any
     ) -> AsyncGenerator[WatchBatch, None]:
-        watched = self._store.watch(
-            key, range_end, start_revision=start_revision, prev_kv=prev_kv, filters=filters
-        )
+        watched = self._store.watch(key, range_end, **options)
         async for batch in watched:
             await self._transit(self._link.lag_s)
             while self._link.cut:

@@ -13,7 +13,6 @@ from raftstore.errors import Unavailable, UnknownOutcome
 from raftstore.types import (
     Compare,
     Event,
-    EventType,
     KeyValue,
     Op,
     Put,
@@ -67,17 +66,9 @@ class EncryptedStore:
         return result._replace(responses=[self._opened_result(r) for r in result.responses])
 
     async def watch(
-        self,
-        key: bytes,
-        range_end: bytes = b"",
-        *,
-        start_revision: int = 0,
-        prev_kv: bool = False,
-        filters: Sequence[EventType] = (),
+        self, key: bytes, range_end: bytes = b"", **options: Any
     ) -> AsyncGenerator[WatchBatch, None]:
-        watch = self._store.watch(
-            key, range_end, start_revision=start_revision, prev_kv=prev_kv, filters=filters
-        )
+        watch = self._store.watch(key, range_end, **options)
         try:
             async for batch in watch:
                 await self._fetch([event.kv for event in batch.events if event.type == "put"])
