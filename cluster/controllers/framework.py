@@ -7,19 +7,16 @@ something may have changed, and everything is decided from the current state.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from actors.seams import Seams
-from cluster.client import Client, ClientError, EventRecorder, QueueClosed, WorkQueue
+from cluster.client import Client, EventRecorder, WorkQueue
+from cluster.client.workers import Counts, Workers
 from cluster.controllers.informers import Informers
 from cluster.machinery import meta
 from cluster.machinery.resources import Resource
-from cluster.machinery.status import ApiError
-
-log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -49,15 +46,6 @@ class Context:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
-class Metrics:
-    """Counters since this process began to lead."""
-
-    reconciled: int = 0
-    failed: int = 0
-    requeued: int = 0
-
-
 class Controller:
     """Base of the controllers; `name` is upstream's (without "-controller"), and so is
     `account`, the service account of kube-system that it may act as.
@@ -73,7 +61,8 @@ class Controller:
         self.clock = context.seams.clock
         self.informers = context.informers
         self.queue = WorkQueue(context.seams.clock, max_backoff_s=30.0)
-        self.metrics = Metrics()
+        self.metrics = Counts()
+        """Since this process began to lead."""
         self.events = EventRecorder(context.client, context.seams, f"{self.name}-controller")
 
     def watches(self) -> Sequence[Watch]:
@@ -120,54 +109,25 @@ class Runner:
             for watch in self._watches:
                 await controller.informers.of(watch.resource).synced()
             async with asyncio.TaskGroup() as group:
-                for _ in range(controller.workers):
-                    group.create_task(self._work())
+                group.create_task(self._workers().run())
                 group.create_task(controller.background())
         finally:
             self._queue.close()
             await controller.events.stop()
 
-    async def _work(self) -> None:
-        while True:
-            try:
-                key = await self._queue.get()
-            except QueueClosed:
-                return
-            try:
-                await self._reconcile(key)
-            finally:
-                self._queue.done(key)
-                self._refill()
+    def _workers(self) -> Workers:
+        controller = self._controller
+        return Workers(
+            controller.name, self._queue, self._reconcile, controller.workers,
+            refill=self._refill, counts=controller.metrics,
+        )  # fmt: skip
 
-    async def _reconcile(self, key: str) -> None:
-        metrics = self._controller.metrics
-        metrics.reconciled += 1
-        try:
-            result = await self._controller.reconcile(key)
-        except Exception as error:
-            self._log(key, error)
-            metrics.failed += 1
-            self._queue.add_rate_limited(key)
-            return
-        self._queue.forget(key)
-        if result is not None:
-            metrics.requeued += 1
-            self._queue.add_after(key, result.after_s)
-
-    def _log(self, key: str, error: Exception) -> None:
-        """Refusals and broken links are usual and retried; anything else is a defect of ours."""
-        name = self._controller.name
-        if isinstance(error, ApiError | ClientError):
-            level = logging.DEBUG if self._queue.requeues(key) < 5 else logging.WARNING
-            log.log(level, "%s: %s: %s", name, key, error)
-        else:
-            log.error("%s: %s failed", name, key, exc_info=error)
+    async def _reconcile(self, key: str) -> float | None:
+        result = await self._controller.reconcile(key)
+        return None if result is None else result.after_s
 
     def _refill(self) -> None:
         """Keys that a full queue refused are found again by looking at every object."""
-        if not self._queue.overflowed or len(self._queue):
-            return
-        self._queue.overflowed = False
         for watch in self._watches:
             for obj in self._controller.informers.of(watch.resource).list():
                 for key in watch.keys(obj):

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.seams import Seams
-from cluster.client import Client, Informer
+from cluster.client import Client, Informer, WorkQueue
+from cluster.client.workers import Workers
 from cluster.kubelet import node_object
 from cluster.kubelet.simulated import nodes
 from cluster.kubelet.simulated.understood import Node, understood
-from cluster.kubelet.simulated.workers import Workers
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
 LEASES, LEASE_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
 CONCURRENT = 24
+LIMIT = 1_000_000
 RENEWALS_PER_S = 200.0
 _NO_RANGE = "container runtime network not ready: the Node has no spec.podCIDR"
 
@@ -65,7 +66,8 @@ class Heartbeats:
         self._address = address
         self._periods = periods
         self._beats: dict[str, _Beat] = {}
-        self._workers = Workers("node", seams.clock, self._reconcile, CONCURRENT)
+        self._queue = WorkQueue(seams.clock, first_backoff_s=0.1, max_backoff_s=10.0, limit=LIMIT)
+        self._workers = Workers("node", self._queue, self._reconcile, CONCURRENT)
 
     @property
     def ready(self) -> int:
@@ -80,7 +82,7 @@ class Heartbeats:
         await self._workers.stop()
 
     def _changed(self, kind: str, old: Object | None, new: Object | None) -> None:
-        self._workers.add((new or old or {})["metadata"]["name"])
+        self._queue.add((new or old or {})["metadata"]["name"])
 
     async def _reconcile(self, name: str) -> float | None:
         found = self._informer.get(name)

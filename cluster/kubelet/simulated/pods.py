@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.seams import Seams
-from cluster.client import Client, EventRecorder, Informer
+from cluster.client import Client, EventRecorder, Informer, WorkQueue
+from cluster.client.workers import Workers
 from cluster.kubelet import pod_status, pod_worker
 from cluster.kubelet.backoff import Limits
 from cluster.kubelet.runtimes.base import Container
@@ -17,7 +18,6 @@ from cluster.kubelet.simulated.behaviour import Behaviour, Rule, StartError
 from cluster.kubelet.simulated.life import Life, advance
 from cluster.kubelet.simulated.parsing import BehaviourError, of_pod
 from cluster.kubelet.simulated.understood import Node, understood
-from cluster.kubelet.simulated.workers import Workers
 from cluster.machinery import meta
 from cluster.machinery.status import ApiError
 
@@ -25,6 +25,7 @@ Object = dict[str, Any]
 Rules = Callable[[], tuple[Rule, ...]]
 
 CONCURRENT = 24
+LIMIT = 1_000_000
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Pods:
             field_selector="spec.nodeName!=",
             indexers={"node": lambda pod: [_node_of(pod)]},
         )
-        self._workers = Workers("pod", seams.clock, self._reconcile, CONCURRENT)
+        self._queue = WorkQueue(seams.clock, first_backoff_s=0.1, max_backoff_s=10.0, limit=LIMIT)
+        self._workers = Workers("pod", self._queue, self._reconcile, CONCURRENT)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -94,7 +96,7 @@ class Pods:
         """Whatever was decided before: something else than the pod has changed."""
         if (record := self._records.get(key)) is not None:
             record.version = 0
-        self._workers.add(key)
+        self._queue.add(key)
 
     def pod_objects(self) -> list[Object]:
         found = (self.informer.get(key) for key in self._records)
@@ -153,7 +155,7 @@ class Pods:
         pod = new or old or {}
         key = meta.key(pod)
         if _node_of(pod) in self._accounts or key in self._records:
-            self._workers.add(key)
+            self._queue.add(key)
 
     async def _reconcile(self, key: str) -> float | None:
         pod, record = self.informer.get(key), self._records.get(key)
