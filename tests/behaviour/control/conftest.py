@@ -20,7 +20,8 @@ from cluster.machinery.status import ApiError
 from cluster.pki import Authority
 from cluster.scheduler.scheduler import Scheduler
 
-QUICK = {"lease_s": 2.0, "renew_s": 1.5, "retry_s": 0.2}
+QUICK = {"lease_s": 6.0, "renew_s": 5.0, "retry_s": 0.2}
+"""Who stops releases the lease; who is slow must not lose it on a busy machine."""
 
 
 class Plane:
