@@ -68,6 +68,8 @@ class LocalImages:
         try:
             os.close(await asyncio.to_thread(self.roots.use, stored))
         except (BadImage, OSError) as error:
+            if isinstance(error, BadImage):  # it never will be one: do not take it for present
+                await asyncio.to_thread(self._drop, stored.image_id)
             raise PullFailed(f"failed to unpack image {reference!r}: {error}") from None
         return _image(stored)
 
@@ -97,8 +99,13 @@ class LocalImages:
 
     def _remove(self, image_id: str) -> None:
         self.roots.remove(image_id)
+        self._drop(image_id)
+
+    def _drop(self, image_id: str) -> None:
+        """With what else nobody needs any more."""
         self.store.forget(image_id)
         self.store.collect()
+        self.roots.sweep()
 
     async def in_use(self) -> set[str]:
         """Of all nodes that share the store: those that somebody runs on."""

@@ -56,7 +56,8 @@ def layout(folder: Path, name: str, *layers: bytes, **run: Any) -> Path:
 
     oci = "application/vnd.oci.image."
     packed = [blob(gzip.compress(each, mtime=0), oci + "layer.v1.tar+gzip") for each in layers]
-    rootfs = {"type": "layers", "diff_ids": [digest(each) for each in layers]}
+    diff_ids = run.pop("diff_ids", [digest(each) for each in layers])
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
     config = {"architecture": "amd64", "os": "linux", "config": run, "rootfs": rootfs}
     manifest = {
         "schemaVersion": 2,

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from registries import (
 
 from actors.seams import system_seams
 from cluster.kubelet.images import credentials, settings
+from cluster.kubelet.images.layers import Bounds
 from cluster.kubelet.images.local import LocalImages
 from cluster.kubelet.images.names import parse
+from cluster.kubelet.images.roots import Roots
 from cluster.kubelet.images.store import ImageStore
 from cluster.kubelet.runtimes.images import Credentials, Image, PullFailed
 from cluster.pki import Authority
@@ -179,6 +182,34 @@ def test_redirects_lose_the_authorization_and_end(
     assert "redirects" in failure(store, name, KNOWN, **plain)
     own.redirect = "file:///etc/passwd?"
     assert "not HTTP" in failure(store, name, KNOWN, **plain)
+
+
+@pytest.mark.parametrize("bad", ["whiteout", "hard link", "bomb", "other layer"])
+def test_an_image_that_cannot_be_unpacked_was_not_pulled(
+    bad: str, made: Any, store: ImageStore, tmp_path: Path
+) -> None:
+    entries = {
+        "whiteout": ("d/.wh...", b""),
+        "hard link": ("h", {"type": tarfile.LNKTYPE, "linkname": "../../etc/passwd.none"}),
+        "bomb": ("zeros", bytes(4 << 20)),
+        "other layer": ("a", b"1"),
+    }
+    layer = made.tar_of(entries[bad])
+    folder = made.layout(tmp_path / "layout", "x:1", layer)
+    if bad == "other layer":
+        folder = made.layout(tmp_path / "other", "x:1", layer, diff_ids=["sha256:" + "0" * 64])
+    with own_registry(folder) as own:
+        name, plain = plainly(own)
+
+        async def run() -> None:
+            images = images_at(store, **plain)
+            images.roots = Roots(store, Bounds(size_bytes=1 << 20))
+            with pytest.raises(PullFailed, match="failed to unpack image"):
+                await images.pull(name, None)
+            assert await images.find(name) is None
+            assert not [each for each in os.listdir(store.folder + "/roots") if each[0] != "."]
+
+        asyncio.run(run())
 
 
 def test_registries_that_are_not_set_up_are_not_asked(store: ImageStore) -> None:
