@@ -31,6 +31,7 @@ from cluster.kubelet.cgroups import detection
 from cluster.kubelet.cgroups.tree import Tree
 from cluster.kubelet.eviction import thresholds
 from cluster.kubelet.handlers import Handlers
+from cluster.kubelet.images.local import LocalImages
 from cluster.kubelet.node import Node
 from cluster.kubelet.node_agent import NodeAgent, NodeFacts
 from cluster.kubelet.pod_runner import PodRunner
@@ -49,9 +50,11 @@ from cluster.kubelet.volumes.csi_drivers import CsiDrivers
 from cluster.kubelet.volumes.local_holdings import LocalHoldings
 from cluster.kubelet.volumes.local_store import LocalStore
 from cluster.kubelet.volumes.manager import VolumeManager
+from cluster.kubelet.volumes.plugin import Plugin
 from cluster.kubelet.volumes.plugins.csi import Csi
 from cluster.kubelet.volumes.plugins.empty_dir import EmptyDir
 from cluster.kubelet.volumes.plugins.host_path import HostPath, Local
+from cluster.kubelet.volumes.plugins.image import ImageVolume
 from cluster.kubelet.volumes.plugins.local_driver import LocalDriver
 from cluster.kubelet.volumes.plugins.nfs import Nfs
 from cluster.kubelet.volumes.volume_loop import VolumeLoop
@@ -209,7 +212,9 @@ class Kubelet:
         self._drivers = CsiDrivers(client, self._seams, self._name, registry, self._drivers_changed)
         local = LocalDriver(store, self._holdings.announce)
         csi = Csi(data_dir, client, self._drivers, self._csi_objects, self._node_now)
-        plugins = (HostPath(), EmptyDir(allocatable), Local(), Nfs(), local, csi)
+        plugins: list[Plugin] = [HostPath(), EmptyDir(allocatable), Local(), Nfs(), local, csi]
+        if isinstance(images := self._runtime.images, LocalImages):
+            plugins.append(ImageVolume(images))
         return VolumeManager(data_dir, allocatable, plugins, client, self._node_now)
 
     def _drivers_changed(self) -> None:

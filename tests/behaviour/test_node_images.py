@@ -114,6 +114,21 @@ def test_it_goes_on_over_a_restart_of_the_kubelet_and_leaves_no_mounts(cluster: 
     assert cluster.data_dir not in Path("/proc/self/mountinfo").read_text()
 
 
+def test_an_image_is_a_volume(cluster: Cluster, registry: DockerRegistry) -> None:
+    image = f"{registry.address}/team/app:1"
+    volume = {"name": "v", "image": {"reference": image, "pullPolicy": "IfNotPresent"}}
+    mount = {"name": "v", "mountPath": "/files"}
+    script = "cat /files/etc/passwd; touch /files/new || echo read only; sleep 1000"
+    container = {"image": image, "command": ["sh", "-c", script], "volumeMounts": [mount]}
+    cluster.apply(pod("volume", container=container, volumes=[volume]))
+    cluster.wait("volume", "condition=Ready", WAIT)
+    eventually(lambda: "read only" in cluster.kubectl("logs", "volume"), 60)
+    assert "app:x:1000" in cluster.kubectl("logs", "volume")
+    cluster.restart_kubelet()
+    cluster.kubectl("delete", "pod", "volume", "--grace-period=1", f"--timeout={WAIT}")
+    assert "volumes/image" not in Path("/proc/self/mountinfo").read_text()
+
+
 def test_what_is_here_needs_no_registry(cluster: Cluster, registry: DockerRegistry) -> None:
     cluster.apply(of_image("again", f"{registry.address}/team/app:1", policy="Never"))
     cluster.wait("again", "condition=Ready", WAIT)
