@@ -69,7 +69,7 @@ def enter_own_root(folder: str, spec: dict[str, Any]) -> None:
     here = [] if image else spec["host_mounts"]
     host = []
     for path in here:
-        with contextlib.suppress(FileNotFoundError):  # unmounted since the runtime looked
+        with contextlib.suppress(OSError):  # unmounted since the runtime looked
             host.append((path, _Source(path)))
     volumes = [(mount, _Source(mount["source"])) for mount in spec["mounts"]]
     devices = [(name, _Source(f"/dev/{name}")) for name in _DEVICES]
@@ -77,7 +77,8 @@ def enter_own_root(folder: str, spec: dict[str, Any]) -> None:
     proc = linux.new_mount("proc")  # a user namespace may have one while it sees another
     _pivot(folder, image, own_users=spec["isolation"] == "user")
     for path, source in host:
-        source.mount(path, read_only=True)
+        with contextlib.suppress(OSError):  # what it was mounted on is gone, too
+            source.mount(path, read_only=True)
     os.makedirs("/proc", exist_ok=True)
     linux.attach_mount(proc, "/proc")
     _mount_system(system, devices, privileged=bool(spec.get("privileged")))
