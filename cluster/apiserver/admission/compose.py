@@ -10,6 +10,7 @@ from actors.seams import Seams
 from cluster.apiserver.admission import (
     certificates,
     classes,
+    device_admins,
     optional_plugins,
     owner_references,
     registrations,
@@ -227,6 +228,7 @@ def _validating(world: World) -> list[Named]:
         ("DenyServiceExternalIPs", optional_plugins.deny_external_ips),
         ("", world.security.escalation),
         ("", registrations.check),
+        ("", device_admins.check(world.find_labels)),
         ("ValidatingAdmissionPolicy", policies_),
     ]
 
