@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cluster.machinery import meta
@@ -16,15 +16,19 @@ class Catalog:
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Object]] = {}
         self._assumed: dict[str, dict[str, Object]] = {}
+        self._stands: dict[tuple[str, str], Callable[[Object], bool]] = {}
         self._by_namespace: dict[tuple[str, str], dict[str, Object]] = {}
         self._versions: dict[str, int] = {}
 
     def put(self, resource: str, obj: Object) -> None:
-        """What was assumed of an older version of the object does not count any more."""
+        """What was assumed of an older version of the object does not count any more, unless it
+        says that it stands beside this one."""
         key = meta.key(obj)
         self._objects.setdefault(resource, {})[key] = obj
         self._by_namespace.setdefault((resource, meta.namespace(obj)), {})[key] = obj
-        self._drop_assumed(resource, key)
+        stands = self._stands.get((resource, key))
+        if stands is None or not stands(obj):
+            self._drop_assumed(resource, key)
         self._changed(resource)
 
     def remove(self, resource: str, obj: Object) -> None:
@@ -34,9 +38,14 @@ class Catalog:
         self._drop_assumed(resource, key)
         self._changed(resource)
 
-    def assume(self, resource: str, obj: Object) -> None:
-        """It is about to be written so; counts until the API tells of the object again."""
+    def assume(
+        self, resource: str, obj: Object, stands: Callable[[Object], bool] | None = None
+    ) -> None:
+        """It is about to be written so; counts until the API tells of the object again, or while
+        `stands` holds for what it tells, for what takes several writes."""
         self._assumed.setdefault(resource, {})[meta.key(obj)] = obj
+        if stands is not None:
+            self._stands[resource, meta.key(obj)] = stands
         self._changed(resource)
 
     def restore(self, resource: str, key: str) -> None:
@@ -47,6 +56,7 @@ class Catalog:
     def _drop_assumed(self, resource: str, key: str) -> None:
         if resource in self._assumed:
             self._assumed[resource].pop(key, None)
+        self._stands.pop((resource, key), None)
 
     def assumed(self, resource: str) -> Iterable[Object]:
         return self._assumed.get(resource, {}).values()

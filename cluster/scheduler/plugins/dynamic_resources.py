@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -138,7 +139,9 @@ class DynamicResources(PreFilterPlugin, FilterPlugin, ReservePlugin, PreBindPlug
         if picked is None:
             raise Unbindable(f"devices for {pod.key} are not available on {node} any more")
         for number, claim in enumerate(waiting):
-            columns.catalog.assume(CLAIMS, reserved(allocated(claim, number, picked, node), pod))
+            new = reserved(allocated(claim, number, picked, node), pod)
+            # Its finalizer is written first: until the allocation follows, the devices are taken.
+            columns.catalog.assume(CLAIMS, new, stands=functools.partial(_is_waiting, claim))
         for claim in claims:
             if allocation(claim):
                 columns.catalog.assume(CLAIMS, reserved(claim, pod))
@@ -155,6 +158,13 @@ class DynamicResources(PreFilterPlugin, FilterPlugin, ReservePlugin, PreBindPlug
                 await _write(handle, claim)
             except ApiError as error:
                 raise Unbindable(f"reserving {meta.key(claim)}: {error}") from error
+
+
+def _is_waiting(claim: Object, told: Object) -> bool:
+    """Whether what the API tells of the claim is from before its allocation."""
+    metadata = told["metadata"]
+    same = metadata.get("uid") == claim["metadata"].get("uid")
+    return same and not metadata.get("deletionTimestamp") and not allocation(told)
 
 
 async def _write(handle: Handle, claim: Object) -> None:

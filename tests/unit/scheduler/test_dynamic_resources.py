@@ -17,6 +17,7 @@ from cluster.scheduler.model.pod_info import PodInfo
 from cluster.scheduler.plugins.dynamic_resources import DynamicResources
 
 DRIVER = "gpu.example.com"
+CLAIM = "resourceclaims.resource.k8s.io"
 NODES = [node("n0"), node("n1"), node("n2")]
 CLASS = {
     "metadata": {"name": "gpu"},
@@ -210,9 +211,23 @@ def test_what_is_reserved_for_one_pod_is_not_given_to_the_next():
     assert assumed["status"]["reservedFor"] == [{"resource": "pods", "name": "p", "uid": first.uid}]
 
 
-# Partitions and shares
+@pytest.mark.parametrize("finalizer", [True, False], ids=["its finalizer", "its deletion"])
+def test_devices_stay_taken_while_their_claim_is_written_step_by_step(finalizer):
+    """The API tells of the finalizer before the allocation: the next pod must not get them."""
+    mine = claim("c", request())
+    columns = columns_of(NODES, **world([mine, claim("d", request())], SLICES[1:]))
+    plugin, second = DynamicResources(), PodInfo.of(user("d", name="q"))
+    plugin.reserve(columns, PodInfo.of(user("c")), "n1")
+    change = {"finalizers": ["f"]} if finalizer else {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    columns.catalog.put(CLAIM, {**mine, "metadata": {**mine["metadata"], **change}})
+    if finalizer:
+        with pytest.raises(Unbindable):
+            plugin.reserve(columns, second, "n1")
+        plugin.unreserve(columns, PodInfo.of(user("c")), "n1")
+    plugin.reserve(columns, second, "n1")
 
-CLAIM = "resourceclaims.resource.k8s.io"
+
+# Partitions and shares
 
 
 def allocation_of(columns, *found):
