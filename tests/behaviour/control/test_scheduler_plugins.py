@@ -9,6 +9,8 @@ import pytest
 from cluster.machinery import meta
 
 ZONE = "topology.kubernetes.io/zone"
+PATIENCE_S = 60.0
+"""A busy machine may take long to schedule a pod."""
 
 
 async def node_of(plane, name):
@@ -16,7 +18,7 @@ async def node_of(plane, name):
         pod = await plane.client.get("pods", name, "default")
         return pod["spec"].get("nodeName")
 
-    return await plane.until(bound)
+    return await plane.until(bound, PATIENCE_S)
 
 
 async def refusal(plane, name):
@@ -25,7 +27,7 @@ async def refusal(plane, name):
         condition = meta.condition(pod, "PodScheduled") or {}
         return condition.get("message") if condition.get("status") == "False" else None
 
-    return await plane.until(refused)
+    return await plane.until(refused, PATIENCE_S)
 
 
 async def add_nodes(plane, make, count, **options):
