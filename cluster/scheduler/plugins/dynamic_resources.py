@@ -52,7 +52,7 @@ class DynamicResources(PreFilterPlugin, FilterPlugin, ReservePlugin, PreBindPlug
 
     def __init__(self) -> None:
         self._devices: list[Device] = []
-        self._devices_of = -1
+        self._devices_of: tuple[Columns | None, int] = None, -1
         self._answers: dict[tuple[str, int], bool] = {}
 
     def pre_filter(self, columns: Columns, pod: PodInfo) -> Refused | None:
@@ -105,7 +105,7 @@ class DynamicResources(PreFilterPlugin, FilterPlugin, ReservePlugin, PreBindPlug
         return found
 
     def _published(self, columns: Columns) -> list[Device]:
-        version = columns.catalog.version(SLICES)
+        version = columns, columns.catalog.version(SLICES)  # each term counts anew
         if version != self._devices_of:
             self._devices = devices(columns.catalog.list(SLICES))
             self._devices_of, self._answers = version, {}

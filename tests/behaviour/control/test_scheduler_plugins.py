@@ -343,67 +343,6 @@ def test_claims_of_devices_are_allocated_and_reserved(control_plane, make):
     control_plane(test)
 
 
-def test_partitions_and_shares_of_devices_are_given_out_through_the_api(control_plane, make):
-    def amount(**amounts):
-        return {name: {"value": value} for name, value in amounts.items()}
-
-    def partition(name):
-        consumed = [{"counterSet": "gpu", "counters": amount(memory="20Gi")}]
-        return {"name": name, "consumesCounters": consumed}
-
-    def claim(name, driver, **more):
-        exactly = {"deviceClassName": driver, "allocationMode": "ExactCount", "count": 1, **more}
-        return {
-            "apiVersion": "resource.k8s.io/v1",
-            "kind": "ResourceClaim",
-            "metadata": {"name": name, "namespace": "default"},
-            "spec": {"devices": {"requests": [{"name": "r", "exactly": exactly}]}},
-        }
-
-    async def publish(plane, driver, devices, **more):
-        expression = f'device.driver == "{driver}"'
-        made = {"selectors": [{"cel": {"expression": expression}}]}
-        pool = {"name": driver, "generation": 1, "resourceSliceCount": 1}
-        spec = {"driver": driver, "nodeName": "n0", "pool": pool, "devices": devices, **more}
-        for kind, plural, body in (
-            ("DeviceClass", "deviceclasses", made),
-            ("ResourceSlice", "resourceslices", spec),
-        ):
-            obj = {"apiVersion": "resource.k8s.io/v1", "kind": kind, "spec": body}
-            obj["metadata"] = {"name": driver}
-            await plane.client.create(f"{plural}.resource.k8s.io", obj)
-
-    async def test(plane):
-        await add_nodes(plane, make, 1)
-        parts = [partition(f"part-{n}") for n in range(3)]
-        counters = [{"name": "gpu", "counters": amount(memory="40Gi")}]
-        await publish(plane, "gpu.example.com", parts, sharedCounters=counters)
-        link = {"name": "eth0", "allowMultipleAllocations": True, "capacity": amount(rate="10G")}
-        await publish(plane, "nic.example.com", [link])
-        await plane.scheduler()
-        rate = {"capacity": {"requests": {"rate": "6G"}}}
-        claims = [claim(f"gpu-{n}", "gpu.example.com") for n in range(3)]
-        claims += [claim(f"nic-{n}", "nic.example.com", **rate) for n in range(2)]
-        for each in claims:
-            await plane.client.create("resourceclaims.resource.k8s.io", each)
-        used = []
-        for name in ("gpu-0", "gpu-1", "nic-0"):
-            asked = [{"name": "d", "resourceClaimName": name}]
-            await plane.client.create("pods", make.pod(name, resourceClaims=asked))
-            assert await node_of(plane, name) == "n0"
-            found = await plane.client.get("resourceclaims.resource.k8s.io", name, "default")
-            used += found["status"]["allocation"]["devices"]["results"]
-        assert [result["device"] for result in used] == ["part-0", "part-1", "eth0"]
-        assert used[2]["consumedCapacity"] == {"rate": "6G"}
-        assert used[2]["shareID"]
-        for name in ("gpu-2", "nic-1"):
-            asked = [{"name": "d", "resourceClaimName": name}]
-            await plane.client.create("pods", make.pod(name, resourceClaims=asked))
-            assert "1 cannot allocate all claims" in await refusal(plane, name)
-
-    control_plane(test)
-
-
 def test_preemption_spares_pods_under_a_budget_and_nominates_the_node(control_plane, make):
     async def test(plane):
         for n in range(2):
