@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.client import Client
-from cluster.machinery import meta
+from cluster.machinery import meta, resources
 from cluster.machinery.codec import json_codec
 from cluster.machinery.errors import BadRequest
 from cluster.machinery.resources import Resource
@@ -59,7 +59,7 @@ async def served(client: Client) -> Served:
     core, groups = await asyncio.gather(_get(client, "/api"), _get(client, "/apis"))
     if groups.get("kind") != FORM:
         return await _one_by_one(client, groups)
-    resources: list[Resource] = []
+    found: list[Resource] = []
     failed: dict[str, str] = {}
     for group in [*core["items"], *groups["items"]]:
         name = group["metadata"].get("name") or ""
@@ -68,8 +68,20 @@ async def served(client: Client) -> Served:
             if version.get("freshness") == "Stale":
                 failed[full] = f"stale GroupVersion discovery: {full}"
             else:
-                resources += _aggregated(full, version.get("resources") or ())
-    return Served(tuple(resources), failed)
+                found += _aggregated(full, version.get("resources") or ())
+    return Served(tuple(found), failed)
+
+
+async def of_kind(client: Client, api_version: str, kind: str) -> Resource:
+    """The resource of a kind; custom and aggregated ones are asked for. 404 if there is none."""
+    known = resources.for_kind(api_version, kind)
+    if known is not None:
+        return known
+    answer = await _get(client, f"/apis/{api_version}")
+    found = [r for r in _listed(api_version, answer.get("resources") or ()) if r.kind == kind]
+    if not found:
+        raise failure(404, "NotFound", f"no matches for kind {api_version} {kind}")
+    return found[0]
 
 
 async def _one_by_one(client: Client, groups: Object) -> Served:
@@ -77,7 +89,7 @@ async def _one_by_one(client: Client, groups: Object) -> Served:
     names = ["v1", *(v["groupVersion"] for g in groups["groups"] for v in _versions(g))]
     paths = [f"/apis/{name}" if "/" in name else f"/api/{name}" for name in names]
     answers = await asyncio.gather(*(_get(client, p) for p in paths), return_exceptions=True)
-    resources: list[Resource] = []
+    found: list[Resource] = []
     failed: dict[str, str] = {}
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, ApiError):
@@ -85,8 +97,8 @@ async def _one_by_one(client: Client, groups: Object) -> Served:
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            resources += _listed(name, answer.get("resources") or ())
-    return Served(tuple(resources), failed)
+            found += _listed(name, answer.get("resources") or ())
+    return Served(tuple(found), failed)
 
 
 def _versions(group: Object) -> list[Object]:

@@ -12,7 +12,9 @@ from typing import Any
 
 from cluster.controllers import pods
 from cluster.controllers.framework import Context, Controller, Result, Watch
+from cluster.controllers.scales import Scales
 from cluster.machinery import intstr, meta, selectors
+from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -23,6 +25,7 @@ OWNERS = {
     ("apps", "StatefulSet"): "statefulsets.apps",
     ("", "ReplicationController"): "replicationcontrollers",
 }
+Find = Callable[[Object, str], Object | None]
 DELETION_TIMEOUT_S = 120.0
 """An evicted pod that is still there after this time counts as healthy again."""
 
@@ -34,6 +37,7 @@ class DisruptionController(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._budgets = self.informers.of(BUDGETS)
+        self._scales = Scales(self.client)
         self._pods = self.informers.indexed("pods", "namespace", lambda pod: [meta.namespace(pod)])
 
     def watches(self) -> Sequence[Watch]:
@@ -61,8 +65,9 @@ class DisruptionController(Controller):
             self.events.event(budget, "Normal", "NoPods", "No matching pods found")
         now_s = self.clock.wall()
         try:
-            status, again_s = status_of(budget, mine, self._owner, now_s)
-        except LookupError as error:
+            find = self._finder(await self._custom(mine))
+            status, again_s = status_of(budget, mine, find, now_s)
+        except (LookupError, ApiError) as error:
             message = f"Failed to calculate the number of expected pods: {error}"
             self.events.event(budget, "Warning", "CalculateExpectedPodCountFailed", message)
             status, again_s = failed_status(budget, str(error), now_s), None
@@ -71,16 +76,45 @@ class DisruptionController(Controller):
             await self.client.update(BUDGETS, new, subresource="status")
         return None if again_s is None else Result(again_s)
 
-    def _owner(self, reference: Object, namespace: str) -> Object | None:
-        group, _ = meta.group_version(reference["apiVersion"])
-        resource = OWNERS.get((group, reference["kind"]))
-        if resource is None:
-            raise LookupError(f"{reference['kind']} {reference['name']} has no known scale")
-        found = self.informers.of(resource).get(f"{namespace}/{reference['name']}")
-        return found if found and found["metadata"]["uid"] == reference["uid"] else None
+    async def _custom(self, mine: Sequence[Object]) -> dict[str, Object | None]:
+        """The Scales of those controllers of pods that are of other kinds, by uid. Raises ApiError
+        for a kind that has none."""
+        found: dict[str, Object | None] = {}
+        for pod in mine:
+            reference = meta.controller_of(pod)
+            if reference is None or _resource_of(reference) or reference["uid"] in found:
+                continue
+            try:
+                _, scale = await self._scales.get(reference, meta.namespace(pod))
+            except ApiError as error:
+                if not _names(error, reference):
+                    raise
+                scale = {}  # the controller is gone
+            same = (scale.get("metadata") or {}).get("uid") == reference["uid"]
+            found[reference["uid"]] = scale if same else None
+        return found
+
+    def _finder(self, custom: Mapping[str, Object | None]) -> Find:
+        def find(reference: Object, namespace: str) -> Object | None:
+            resource = _resource_of(reference)
+            if resource is None:
+                return custom[reference["uid"]]
+            found = self.informers.of(resource).get(f"{namespace}/{reference['name']}")
+            return found if found and found["metadata"]["uid"] == reference["uid"] else None
+
+        return find
 
 
-Find = Callable[[Object, str], Object | None]
+def _resource_of(reference: Object) -> str | None:
+    """Of the kinds whose replicas are followed."""
+    group, _ = meta.group_version(reference["apiVersion"])
+    return OWNERS.get((group, reference["kind"]))
+
+
+def _names(error: ApiError, reference: Object) -> bool:
+    """Whether this object is not there; else it is the kind, or its scale."""
+    details = error.status.get("details") or {}
+    return error.code == 404 and details.get("name") == reference["name"]
 
 
 def _selector(budget: Object) -> selectors.LabelSelector:
@@ -100,7 +134,7 @@ def expected_scale(mine: Iterable[Object], find: Find) -> int:
             if owner is None:
                 break
             above = meta.controller_of(owner)
-            if above is None or owner["kind"] != "ReplicaSet":
+            if above is None or above["kind"] != "Deployment":
                 scales[owner["metadata"]["uid"]] = int(owner["spec"].get("replicas", 1))
                 break
             reference = above

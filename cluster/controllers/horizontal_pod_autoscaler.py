@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.client import ClientError
-from cluster.client.paths import path
 from cluster.controllers import autoscaling_decision as decision
 from cluster.controllers.autoscaling_metrics import Metrics, MetricsClient, MetricsError, Sample
 from cluster.controllers.framework import Context, Controller, Result, Watch
+from cluster.controllers.scales import Scales
 from cluster.machinery import meta, quantity, resources, selectors
-from cluster.machinery.codec import json_codec
 from cluster.machinery.resources import Resource
-from cluster.machinery.status import ApiError, failure
+from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -55,6 +54,7 @@ class HorizontalPodAutoscalerController(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._metrics: Metrics = context.config.get("metrics") or MetricsClient(self.client)
+        self._scales = Scales(self.client)
         self._period_s = float(context.config.get("autoscaling_s") or PERIOD_S)
         self._memories: dict[str, decision.Memory] = {}
         self._looked: dict[str, tuple[int, float]] = {}
@@ -177,14 +177,7 @@ class HorizontalPodAutoscalerController(Controller):
 
     async def _target(self, scaler: Object) -> Target:
         reference, namespace = scaler["spec"]["scaleTargetRef"], meta.namespace(scaler)
-        resource = resources.for_kind(reference["apiVersion"], reference["kind"])
-        if resource is None:
-            kind = f"{reference['apiVersion']} {reference['kind']}"
-            raise failure(404, "NotFound", f"no matches for kind {kind}")
-        answer = await self.client.raw("GET", path(resource, namespace, reference["name"], "scale"))
-        scale = json_codec.decode(answer.body)
-        if answer.status != 200:
-            raise ApiError({"code": answer.status, **scale})
+        resource, scale = await self._scales.get(reference, namespace)
         text = str((scale.get("status") or {}).get("selector") or "")
         selector = selectors.parse_labels(text) if text else selectors.NOTHING
         every = self._pods.by_index("namespace", namespace)
