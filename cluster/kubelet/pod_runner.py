@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from cluster.client import ClientError
@@ -24,25 +24,18 @@ from cluster.kubelet.container_killer import ContainerKiller
 from cluster.kubelet.environment import ConfigError
 from cluster.kubelet.images.manager import ImageNotReady, Request
 from cluster.kubelet.node import Node
+from cluster.kubelet.pod_inputs import Objects, PodInputs
 from cluster.kubelet.pod_worker import Decision, Ending, Kill, Observed, Start, StartFailure
 from cluster.kubelet.prober import ContainerProber
 from cluster.kubelet.resizer import Resizer
 from cluster.kubelet.runtimes import records
-from cluster.kubelet.runtimes.base import (
-    Container,
-    Mount,
-    RuntimeFailure,
-    SandboxFailure,
-)
+from cluster.kubelet.runtimes.base import Container, RuntimeFailure, SandboxFailure
 from cluster.kubelet.sandbox import AddressesExhausted
 from cluster.kubelet.termination import TerminationMessages
-from cluster.kubelet.tokens import TOKENS
-from cluster.kubelet.volumes import payload
-from cluster.kubelet.volumes.plugin import NotReady, retry_after_s
+from cluster.kubelet.volumes.plugin import retry_after_s
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
-Objects = dict[tuple[str, str], Object | None]
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +72,16 @@ class PodRunner:
         self._gone = False
         self._refresh = False
         self._warned = False
-        self._volume_tries = 0
         self._reclaimed = False
         self._ending: Ending | None = None
         self._stopping = asyncio.Event()
         self._messages = TerminationMessages(node.data_dir, self.uid)
+        self._inputs = PodInputs(
+            node,
+            lambda: self.pod,
+            self._messages,
+            lambda reason, text: self._event("Warning", reason, text),
+        )
         self._resizer = Resizer(
             self.uid, node.data_dir, node.runtime, node.groups, node.refusal, node.allocatable
         )
@@ -109,10 +107,10 @@ class PodRunner:
 
     def volumes_changed(self) -> None:
         """What the pod's claims stand for may be there now, or have grown."""
-        if not self._node.volumes.look_again(self.uid) and not self._volume_tries:
+        if not self._node.volumes.look_again(self.uid) and not self._inputs.volume_tries:
             return
         self._refresh = True
-        if self._volume_tries:
+        if self._inputs.volume_tries:
             self._failures.clear()
         self.wake()
 
@@ -185,7 +183,7 @@ class PodRunner:
         runs_on = not stops and not pod_worker.is_terminal(pod)
         if runs_on and (self._refresh or self._token_due_s() <= now_s):
             self._refresh = False
-            await self._refresh_volumes(pod)
+            await self._inputs.refresh_volumes(pod)
         for action in decision.actions:
             if isinstance(action, Start):
                 await self._start(pod, action)
@@ -275,8 +273,10 @@ class PodRunner:
         try:
             container_id = await self._run_container(pod, container, action, wanted_id)
         except _NotYet:
-            self._volume_tries += 1
-            self._fail(action.name, "ContainerCreating", "", retry_after_s(self._volume_tries))
+            self._inputs.volume_tries += 1
+            self._fail(
+                action.name, "ContainerCreating", "", retry_after_s(self._inputs.volume_tries)
+            )
         except ConfigError as error:
             self._failed(action.name, "CreateContainerConfigError", str(error))
         except ImageNotReady as error:
@@ -318,10 +318,10 @@ class PodRunner:
         ip = node.sandboxes.set_up(pod, await node.runtime.run_pod(shared))
         pod["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
         pod["status"] |= {"hostIP": node.ip, "hostIPs": [{"ip": node.ip}]}
-        if not await self._set_up_volumes(pod):
+        if not await self._inputs.set_up_volumes(pod):
             raise _NotYet
         await self._find_image(container, action.attempt)
-        objects = await self._fetch(environment.references(container))
+        objects = await self._inputs.fetch(environment.references(container))
         try:
             env = environment.build(
                 pod,
@@ -338,7 +338,7 @@ class PodRunner:
             attempt=action.attempt,
             container_id=wanted_id,
             env=env,
-            mounts=self._mounts(pod, container, env, action.attempt),
+            mounts=self._inputs.mounts(pod, container, env, action.attempt),
             shared=shared,
             allocatable=node.allocatable,
             target_id=self._target_id(container),
@@ -363,7 +363,7 @@ class PodRunner:
             self.wake()
 
         def secrets(names: Iterable[str]) -> Awaitable[Objects]:
-            return self._fetch(("secrets", each) for each in names)
+            return self._inputs.fetch(("secrets", each) for each in names)
 
         if self._node.images is not None:
             request = Request.of(self.pod, container, attempt, secrets, changed)
@@ -384,45 +384,6 @@ class PodRunner:
         if name and not running:
             raise RuntimeFailure("CreateContainerError", f"target container {name} is not running")
         return running[-1].container_id if running else ""
-
-    def _mounts(
-        self, pod: Object, container: Object, env: Mapping[str, str], attempt: int
-    ) -> list[Mount]:
-        message = self._messages.file(container["name"], attempt)
-        os.makedirs(os.path.dirname(message), exist_ok=True)
-        with open(message, "w"):
-            os.chmod(message, 0o666)
-        target = container.get("terminationMessagePath") or "/dev/termination-log"
-        mounts = self._node.volumes.mounts(pod, container, env)
-        taken = {mount.target for mount in mounts}
-        own = [*self._node.sandboxes.mounts(pod), Mount(message, target)]
-        return [*(mount for mount in own if mount.target not in taken), *mounts]
-
-    async def _fetch(self, references: Iterable[tuple[str, str]]) -> Objects:
-        namespace = self.pod["metadata"]["namespace"]
-        wanted = sorted(set(references))
-        found = await asyncio.gather(*(self._find(kind, namespace, name) for kind, name in wanted))
-        return dict(zip(wanted, found, strict=True))
-
-    async def _find(self, kind: str, namespace: str, name: str) -> Object | None:
-        if kind == TOKENS:
-            return await self._node.tokens.get(self.pod, name)
-        return await self._node.references.get(kind, namespace, name)
-
-    async def _set_up_volumes(self, pod: Object) -> bool:
-        volumes = pod["spec"].get("volumes") or ()
-        wanted = {ref for volume in volumes for ref in payload.references(volume)}
-        try:
-            await self._node.volumes.set_up(pod, await self._fetch(wanted))
-        except (ConfigError, NotReady, ValueError, OSError) as error:
-            self._event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
-            return False
-        self._volume_tries = 0
-        return True
-
-    async def _refresh_volumes(self, pod: Object) -> None:
-        if self._node.sandboxes.address(self.uid) and self._node.runtime.containers(self.uid):
-            await self._set_up_volumes(pod)
 
     async def _after_start(self, container: Object, container_id: str) -> None:
         name, ip = container["name"], self._node.sandboxes.address(self.uid)
