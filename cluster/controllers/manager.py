@@ -26,6 +26,7 @@ from cluster.controllers.csi_attacher import CsiAttacher
 from cluster.controllers.csi_capacity import CsiCapacity
 from cluster.controllers.csi_provisioner import CsiProvisioner
 from cluster.controllers.csi_resizer import CsiResizer
+from cluster.controllers.csi_snapshotter import CsiSnapshotter
 from cluster.controllers.daemonset import DaemonSetController
 from cluster.controllers.deployment import DeploymentController
 from cluster.controllers.disruption import DisruptionController
@@ -72,6 +73,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CsiCapacity,
     CsiProvisioner,
     CsiResizer,
+    CsiSnapshotter,
     DaemonSetController,
     DeploymentController,
     DisruptionController,
@@ -106,7 +108,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
 )
 
 
-CSI = (CsiAttacher, CsiCapacity, CsiProvisioner, CsiResizer)
+CSI = (CsiAttacher, CsiCapacity, CsiProvisioner, CsiResizer, CsiSnapshotter)
 """Speak to drivers: only where a folder for the drivers' sockets is given."""
 
 OFF_BY_DEFAULT = frozenset({BootstrapSigner.name, TokenCleaner.name})

@@ -1,4 +1,4 @@
-"""A CSI driver in a process of its own: provisioned, attached, staged, grown, gone."""
+"""A CSI driver in a process of its own: provisioned, attached, staged, grown, snapshotted, gone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cluster.kubelet.runtimes import host_mounts
 
 pytestmark = [needs_kubectl, needs_root]
 WAIT_S = 180.0
+SNAPSHOT = "snapshot.storage.k8s.io"
 
 
 class Driver:
@@ -213,3 +214,50 @@ def test_a_pod_may_bring_a_volume_of_a_driver_with_it(
     cluster.kubectl("delete", "pod", "inline", "--timeout=140s")
     assert not mounted(cluster)
     assert not os.listdir(driver.folder / "inline")
+
+
+def test_a_snapshot_is_taken_restored_and_deleted(cluster: VolumeCluster, driver: Driver) -> None:
+    kinds = ("volumesnapshotclasses", "volumesnapshotcontents", "volumesnapshots")
+    for kind in kinds:
+        cluster.eventually_get("crd", f"{kind}.{SNAPSHOT}")
+        cluster.kubectl(
+            "wait", "--for=condition=Established", f"crd/{kind}.{SNAPSHOT}", "--timeout=140s"
+        )
+    write = user("writes", "echo first > /data/x", volume=of_claim("origin"))
+    cluster.apply(on("origin"), write)
+    cluster.ended("writes")
+    head = {"apiVersion": f"{SNAPSHOT}/v1", "metadata": {"name": "snap"}}
+    cluster.apply(
+        head
+        | {"kind": "VolumeSnapshotClass", "driver": csi_driver.NAME, "deletionPolicy": "Delete"},
+        head
+        | {
+            "kind": "VolumeSnapshot",
+            "spec": {
+                "volumeSnapshotClassName": "snap",
+                "source": {"persistentVolumeClaimName": "origin"},
+            },
+        },
+    )
+    cluster.reaches("volumesnapshot", "snap", ".status.readyToUse", "true")
+    cluster.apply(
+        user("changes", "echo second > /data/x; echo ok", volume=of_claim("origin")),
+    )
+    assert cluster.ended("changes") == "ok\n"
+    source = {"apiGroup": SNAPSHOT, "kind": "VolumeSnapshot", "name": "snap"}
+    cluster.apply(
+        on("restored", dataSource=source),
+        user("reads", "cat /data/x", volume=of_claim("restored")),
+        on("cloned", dataSource={"kind": "PersistentVolumeClaim", "name": "origin"}),
+        user("clone", "cat /data/x", volume=of_claim("cloned")),
+    )
+    assert cluster.ended("reads") == "first\n"
+    assert cluster.ended("clone") == "second\n"
+    assert os.listdir(driver.folder / "snapshots")
+    cluster.kubectl("delete", "volumesnapshot", "snap", "--timeout=140s")
+    assert not os.listdir(driver.folder / "snapshots")
+    assert not cluster.get("volumesnapshotcontents")["items"]
+    cluster.kubectl("delete", "pod", "writes", "changes", "reads", "clone", "--timeout=140s")
+    cluster.kubectl("delete", "pvc", "origin", "restored", "cloned", "--timeout=140s")
+    eventually(lambda: not driver.volumes(), WAIT_S)
+    assert not mounted(cluster)
