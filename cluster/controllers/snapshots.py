@@ -8,23 +8,20 @@ from typing import Any
 import yaml
 
 from cluster.client import Client
-from cluster.machinery.resources import Resource
+from cluster.controllers.program import custom_resource
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
 GROUP = "snapshot.storage.k8s.io"
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
-_VERBS = ("create", "delete", "get", "list", "patch", "update", "watch")
-
-
-def _kind(plural: str, kind: str, *, namespaced: bool = False) -> Resource:
-    return Resource(GROUP, "v1", plural, kind, namespaced, kind.lower(), (), (), _VERBS, ())
-
-
-SNAPSHOTS = _kind("volumesnapshots", "VolumeSnapshot", namespaced=True)
-CONTENTS = _kind("volumesnapshotcontents", "VolumeSnapshotContent")
-CLASSES = _kind("volumesnapshotclasses", "VolumeSnapshotClass")
+SNAPSHOTS = custom_resource(GROUP, "v1", "volumesnapshots", "VolumeSnapshot")
+CONTENTS = custom_resource(
+    GROUP, "v1", "volumesnapshotcontents", "VolumeSnapshotContent", namespaced=False
+)
+CLASSES = custom_resource(
+    GROUP, "v1", "volumesnapshotclasses", "VolumeSnapshotClass", namespaced=False
+)
 
 
 def definitions() -> list[Object]:
