@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 FAULTY_S, SETTLE_S, QUIET_S, AGAIN_S = 50.0, 240.0, 10.0, 30.0
 MAX_VIOLATIONS = 50
+REVISIONS_MIN = 100
+"""A cluster that stores next to nothing breaks no promise, and shows none."""
 HEARTBEATS = ("coordination.k8s.io/leases/", "events/", "events.k8s.io/")
 
 
@@ -190,6 +192,9 @@ async def _run(loop: VirtualLoop, seed: int) -> Report:
     simulation.violations += [repr(e) for e in ended if isinstance(e, Exception)]
     await nemesis.heal()
     settled_s = await simulation.settle()
+    if simulation.revisions < REVISIONS_MIN:
+        few = f"only {simulation.revisions} revisions: this run shows nothing"
+        simulation.violations.append(few)
     digest = world.trace.digest()
     await world.shut_down()
     return Report(
