@@ -42,6 +42,21 @@ def is_told(pod: Object, status: Object) -> bool:
     )
 
 
+def is_all_seen(pod: Object, written: Object, status: Object) -> bool:
+    """Whether `written`, the pod with our `status`, has nothing new but that: who wrote between
+    our look at `pod` and our own write is in there too, and no other event tells of it."""
+    return _of_others(pod, status) == _of_others(written, status)
+
+
+def _of_others(pod: Object, status: Object) -> Object:
+    """What others write. (A changed spec shows in the generation.)"""
+    ours = {condition["type"] for condition in status.get("conditions") or ()}
+    known = (pod.get("status") or {}).get("conditions") or ()
+    passing = ("resourceVersion", "managedFields")
+    metadata = {key: v for key, v in pod["metadata"].items() if key not in passing}
+    return {"metadata": metadata, "conditions": [c for c in known if c["type"] not in ours]}
+
+
 def _plain(value: Any) -> Any:
     """Without what the API leaves out: nothing, and empty."""
     if isinstance(value, dict):

@@ -264,7 +264,8 @@ class Pods:
             if error.code != 404 and not (error.code == 409 and await self._is_gone(pod)):
                 raise
         else:
-            record.version = int(patched["metadata"]["resourceVersion"])
+            seen = adoption.is_all_seen(pod, patched, status)
+            record.version = int(patched["metadata"]["resourceVersion"]) if seen else 0
         record.told = status
 
     async def _is_gone(self, pod: Object) -> bool:

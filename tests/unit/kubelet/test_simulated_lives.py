@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -271,3 +272,25 @@ def test_a_node_says_what_its_annotation_says() -> None:
 def test_leases_are_renewed_as_by_kubelets_and_less_often_where_there_are_thousands() -> None:
     periods = Periods(lease_s=40)
     assert [periods.renew_s(nodes) for nodes in (1, 2000, 3000, 9000)] == [10, 10, 15, 20]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pod: pod["metadata"].update(generation=2),
+        lambda pod: pod["metadata"].update(annotations={"raykube.dev/simulate": "{}"}),
+        lambda pod: pod["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
+        lambda pod: pod["status"]["conditions"].append({"type": "example.com/x", "status": "True"}),
+    ],
+)
+def test_what_others_write_just_before_our_own_status_is_not_passed_over(change: Any) -> None:
+    seen = pod_of()
+    seen["metadata"] |= {"generation": 1, "resourceVersion": "7"}
+    seen["status"] = {"conditions": [{"type": "Ready", "status": "False"}]}
+    told = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    written = copy.deepcopy(seen)
+    written["metadata"]["resourceVersion"] = "8"
+    written["status"] = copy.deepcopy(told)
+    assert adoption.is_all_seen(seen, written, told)
+    change(written)
+    assert not adoption.is_all_seen(seen, written, told)
