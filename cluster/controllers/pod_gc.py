@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cluster.client.pods import remove_now
 from cluster.controllers import pods, taints
 from cluster.controllers.framework import Context, Controller, Result, Watch
 from cluster.controllers.node_lifecycle import index_by_node
@@ -72,17 +73,10 @@ class PodGarbageCollector(Controller):
 
     async def _delete(self, pod: Object, why: str) -> None:
         """With grace 0: nobody is left who could end it gracefully."""
-        metadata = pod["metadata"]
         try:
             if why and not pods.is_terminated(pod):
                 await mark_disrupted(self.context, pod, "DeletionByPodGC", why)
-            await self.client.delete(
-                "pods",
-                metadata["name"],
-                metadata["namespace"],
-                grace_period_s=0,
-                uid=metadata["uid"],
-            )
+            await remove_now(self.client, pod)
         except ApiError as error:
             if error.code not in (404, 409):
                 raise

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from cluster.client import ClientError
+from cluster.client.pods import remove_now
 from cluster.kubelet import (
     container_config,
     environment,
@@ -467,7 +468,7 @@ class PodRunner:
             await self._node.statuses.flush(self.uid)
         await self._reclaim()
         if not self._gone:
-            await self._delete(metadata)
+            await remove_now(self._node.client, pod)
         self._node.statuses.forget(self.uid)
         self._node.tokens.forget(self.uid)
         self._node.sandboxes.release(self.uid)  # its address is free once nobody names it
@@ -486,12 +487,3 @@ class PodRunner:
         logs_of_pod = container_config.log_folder(data_dir, self.pod)
         for path in (os.path.join(data_dir, "pods", self.uid), logs_of_pod):
             await asyncio.to_thread(records.remove_tree, path)
-
-    async def _delete(self, metadata: Object) -> None:
-        try:
-            await self._node.client.delete(
-                "pods", metadata["name"], metadata["namespace"], grace_period_s=0, uid=self.uid
-            )
-        except ApiError as error:
-            if error.code not in (404, 409):
-                raise

@@ -15,6 +15,7 @@ from typing import Any
 
 from actors.seams import Seams
 from cluster.client import Client, ClientError
+from cluster.client.pods import remove_now
 from cluster.machinery import defaulting, meta
 from cluster.machinery.codec import yaml_codec
 from cluster.machinery.errors import BadRequest
@@ -180,26 +181,12 @@ class StaticPods:
                 pod = wanted.get(name)
                 fits = pod is not None and _hash(found) == pod["metadata"]["uid"]
                 if not fits or found["metadata"].get("deletionTimestamp"):
-                    await self._delete(found)
+                    await remove_now(self._client, found)
             for name, pod in wanted.items():
                 if name not in self._mirrors and node is not None:
                     await self._create(pod, node)
         except (ApiError, ClientError) as error:
             log.warning("mirrors of static pods: %s; trying again", error)
-
-    async def _delete(self, found: Object) -> None:
-        metadata = found["metadata"]
-        try:
-            await self._client.delete(
-                "pods",
-                metadata["name"],
-                metadata["namespace"],
-                grace_period_s=0,
-                uid=metadata["uid"],
-            )
-        except ApiError as error:
-            if error.code not in (404, 409):
-                raise
 
     async def _create(self, pod: Object, node: Object) -> None:
         wanted = mirror(pod, node)

@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.seams import Seams
 from cluster.client import Client, EventRecorder, Informer, WorkQueue
+from cluster.client.pods import remove_now
 from cluster.client.workers import Workers
 from cluster.kubelet import pod_status, pod_worker
 from cluster.kubelet.backoff import Limits
@@ -241,7 +242,7 @@ class Pods:
         """How it ended is told only where somebody holds on to the pod to learn it."""
         if pod["metadata"].get("finalizers"):
             await self._tell(pod, record, record.life.status)
-        await self._delete(pod)
+        await remove_now(self._client, pod)
         record.deleted = True
 
     async def _tell(self, pod: Object, record: Record, status: Object) -> None:
@@ -276,20 +277,6 @@ class Pods:
         except ApiError as error:
             return error.code == 404
         return bool(found["metadata"]["uid"] != metadata["uid"])
-
-    async def _delete(self, pod: Object) -> None:
-        metadata = pod["metadata"]
-        try:
-            await self._client.delete(
-                "pods",
-                metadata["name"],
-                metadata["namespace"],
-                grace_period_s=0,
-                uid=metadata["uid"],
-            )
-        except ApiError as error:
-            if error.code not in (404, 409):
-                raise
 
 
 def _node_of(pod: Object) -> str:
