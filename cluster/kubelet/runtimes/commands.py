@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from cluster.kubelet.runtimes.base import RuntimeFailure
 from cluster.kubelet.runtimes.descriptors import Sink, Source, readable
 from cluster.kubelet.runtimes.helpers import attachments, terminal
-from cluster.kubelet.runtimes.interactive import Wanted
+from cluster.kubelet.runtimes.interactive import Pieces, Wanted
 from cluster.kubelet.runtimes.session_helpers import SessionHelpers
 
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 5.0
-_QUEUED = 4
 
 
 class Command:
@@ -108,24 +107,6 @@ async def _send(control: socket.socket, data: bytes) -> None:
         sink.close()
 
 
-class _Queue:
-    """What one stream of the container has written, as it was handed over."""
-
-    def __init__(self) -> None:
-        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(_QUEUED)
-        self._ended = False
-
-    async def read(self) -> bytes:
-        if self._ended:
-            return b""
-        data = await self._pieces.get()
-        self._ended = not data
-        return data
-
-    async def put(self, data: bytes) -> None:
-        await self._pieces.put(data)
-
-
 class _AttachedInput:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -157,8 +138,8 @@ class Attachment:
         self._source = Source(os.dup(connection.fileno()))
         self._sink = Sink(os.dup(connection.fileno()))
         self.stdin = _AttachedInput(self._sink) if wanted.stdin else None
-        self.stdout = _Queue() if wanted.stdout else None
-        self.stderr = _Queue() if wanted.stderr else None
+        self.stdout = Pieces() if wanted.stdout else None
+        self.stderr = Pieces() if wanted.stderr else None
         flags = wanted.stdin << attachments.STDIN | wanted.stdout << attachments.STDOUT
         flags |= wanted.stderr << attachments.STDERR
         connection.send(attachments.message(attachments.HELLO, bytes([flags])))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from cluster.kubelet.runtimes.base import ExecResult
+
+_PIECES_MAX = 4
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,26 @@ class Output(Protocol):
     async def read(self) -> bytes:
         """b"" at the end."""
         ...
+
+
+class Pieces:
+    """What one stream of a container has said, as it was handed over; a slow reader stops the
+    writer."""
+
+    def __init__(self) -> None:
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(_PIECES_MAX)
+        self._ended = False
+
+    async def read(self) -> bytes:
+        if self._ended:
+            return b""
+        data = await self._pieces.get()
+        self._ended = not data
+        return data
+
+    async def put(self, data: bytes) -> None:
+        """b"" is the end."""
+        await self._pieces.put(data)
 
 
 class Input(Protocol):

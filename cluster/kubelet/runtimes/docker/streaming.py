@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from cluster.kubelet.runtimes.interactive import Wanted
+from cluster.kubelet.runtimes.interactive import Pieces, Wanted
 
 STDOUT, STDERR = 1, 2
 _HEADER_BYTES = 8
-_PIECES_MAX = 4
 Resize = Callable[[int, int], Awaitable[object]]
 Ended = Callable[[], Awaitable[int]]
 
@@ -25,24 +24,6 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes] | None:
         return header[0], await reader.readexactly(int.from_bytes(header[4:], "big"))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-
-
-class _Output:
-    """What one stream has said; a slow reader stops the writer."""
-
-    def __init__(self) -> None:
-        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(_PIECES_MAX)
-        self._ended = False
-
-    async def read(self) -> bytes:
-        if self._ended:
-            return b""
-        data = await self._pieces.get()
-        self._ended = not data
-        return data
-
-    async def put(self, data: bytes) -> None:
-        await self._pieces.put(data)
 
 
 class _Input:
@@ -72,8 +53,8 @@ class Taken:
         self._reader, self._writer = reader, writer
         self._resize, self._ended, self._tty = resize, ended, wanted.tty
         self.stdin = _Input(writer) if wanted.stdin else None
-        self.stdout = _Output() if wanted.stdout else None
-        self.stderr = _Output() if wanted.stderr and not wanted.tty else None
+        self.stdout = Pieces() if wanted.stdout else None
+        self.stderr = Pieces() if wanted.stderr and not wanted.tty else None
         self._pump = asyncio.create_task(self._distribute(), name="docker stream")
         self._resizing: set[asyncio.Task[None]] = set()
 
