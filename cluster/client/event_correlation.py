@@ -9,6 +9,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from cluster.machinery.token_buckets import TokenBuckets
+
 MAX_SIMILAR = 10
 SIMILAR_WINDOW_S = 600.0
 BURST = 25.0
@@ -61,25 +63,17 @@ class Correlator:
     def __init__(self) -> None:
         self._series = _Recent()
         self._similar = _Recent()
-        self._tokens = _Recent()
+        self._tokens = TokenBuckets(BURST, REFILL_PER_S, MAX_KEYS)
 
     def observe(self, occurrence: Occurrence, now_s: float) -> Series | None:
         """The series to create or update; None when the object has too many events."""
-        if not self._spend(occurrence.reference, now_s):
+        if not self._tokens.spend(occurrence.reference, now_s):
             return None
         occurrence = self._merge(occurrence, now_s)
         series: Series = self._series.recall(occurrence, Series(occurrence, now_s, now_s))
         series.count += 1
         series.last_s = now_s
         return series
-
-    def _spend(self, reference: Any, now_s: float) -> bool:
-        tokens, since_s = self._tokens.get(reference, (BURST, now_s))
-        tokens = min(BURST, tokens + (now_s - since_s) * REFILL_PER_S)
-        allowed: bool = tokens >= 1
-        self._tokens.recall(reference, None)
-        self._tokens[reference] = (tokens - allowed, now_s)
-        return allowed
 
     def _merge(self, occurrence: Occurrence, now_s: float) -> Occurrence:
         """Beyond ten different messages in a window, all further ones count as one event."""

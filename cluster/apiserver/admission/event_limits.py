@@ -6,13 +6,13 @@ Namespace, User, SourceAndObject), `qps`, `burst` and `cacheSize` (how many keys
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from actors.seams.clock import Clock
 from cluster.apiserver.admission.chain import Review
 from cluster.machinery import status
+from cluster.machinery.token_buckets import TokenBuckets
 
 Object = dict[str, Any]
 CACHE_SIZE = 4096
@@ -54,26 +54,18 @@ class EventLimits:
 
 
 class _Limit:
-    """Token buckets by key; the longest unused are forgotten."""
+    """What one entry of `limits` allows."""
 
     def __init__(self, clock: Clock, config: Mapping[str, Any]) -> None:
         self._type = str(config.get("type"))
-        self._qps, self._burst = float(config.get("qps") or 0), float(config.get("burst") or 0)
-        if self._type not in KEYS or self._qps <= 0 or self._burst <= 0:
+        qps, burst = float(config.get("qps") or 0), float(config.get("burst") or 0)
+        if self._type not in KEYS or qps <= 0 or burst <= 0:
             raise ValueError(f"EventRateLimit: {dict(config)} is no limit")
-        self._size = 1 if self._type == "Server" else int(config.get("cacheSize") or CACHE_SIZE)
-        self._clock = clock
-        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
-        """How many events are left, as of when."""
+        keys_max = 1 if self._type == "Server" else int(config.get("cacheSize") or CACHE_SIZE)
+        self._buckets, self._clock = TokenBuckets(burst, qps, keys_max), clock
 
     def takes(self, review: Review) -> bool:
-        key, now_s = KEYS[self._type](review), self._clock.now()
-        left, since_s = self._buckets.pop(key, (self._burst, now_s))
-        left = min(self._burst, left + (now_s - since_s) * self._qps)
-        self._buckets[key] = (left - 1 if left >= 1 else left, now_s)
-        if len(self._buckets) > self._size:
-            self._buckets.popitem(last=False)
-        return left >= 1
+        return self._buckets.spend(KEYS[self._type](review), self._clock.now())
 
     def said(self, review: Review) -> str:
         return f"limit reached on type {self._type} for key {KEYS[self._type](review)}"
