@@ -75,6 +75,15 @@ class Client:
         """One object. Raises ApiError (404) if it is not there."""
         return await self._call("GET", path(resource_of(resource), namespace, name))
 
+    async def find(self, resource: Named, name: str, namespace: str = "") -> Object | None:
+        """One object, or None if there is none of that name."""
+        try:
+            return await self.get(resource, name, namespace)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return None
+
     async def list(
         self,
         resource: Named,

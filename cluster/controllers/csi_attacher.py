@@ -50,7 +50,9 @@ class CsiAttacher(Controller):
             return None
         driver = await self._drivers.get(attachment["spec"]["attacher"])
         if driver is None:
-            return Result(_WAIT_S) if _finalizer(attachment) in _finalizers(attachment) else None
+            return (
+                Result(_WAIT_S) if _finalizer(attachment) in meta.finalizers(attachment) else None
+            )
         detach = bool(attachment["metadata"].get("deletionTimestamp"))
         if not detach and (attachment.get("status") or {}).get("attached"):
             return None
@@ -101,7 +103,7 @@ class CsiAttacher(Controller):
         and says which node that was, whose CSINode may be gone by then."""
         mark = _finalizer(attachment)
         metadata = copy.deepcopy(attachment["metadata"])
-        metadata["finalizers"] = [*dict.fromkeys([*_finalizers(attachment), mark])]
+        metadata["finalizers"] = [*dict.fromkeys([*meta.finalizers(attachment), mark])]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), NODE_ID: node_id}
         if metadata == attachment["metadata"]:
             return attachment
@@ -117,7 +119,7 @@ class CsiAttacher(Controller):
     async def _detach(self, driver: Any, attachment: Object) -> Result | None:
         from cluster.csi import csi_pb2
 
-        if _finalizer(attachment) not in _finalizers(attachment):
+        if _finalizer(attachment) not in meta.finalizers(attachment):
             return None
         name = attachment["spec"]["source"].get("persistentVolumeName") or ""
         volume = self._volumes.get(name)
@@ -130,7 +132,7 @@ class CsiAttacher(Controller):
                 secrets=await csi_drivers.secrets(self.client, reference),
             )
             await driver.call(request)
-        kept = [each for each in _finalizers(attachment) if each != _finalizer(attachment)]
+        kept = [each for each in meta.finalizers(attachment) if each != _finalizer(attachment)]
         metadata = {**attachment["metadata"], "finalizers": kept}
         await self.client.update(ATTACHMENTS, {**attachment, "metadata": metadata})
         return None
@@ -146,7 +148,3 @@ class CsiAttacher(Controller):
 
 def _finalizer(attachment: Object) -> str:
     return "external-attacher/" + str(attachment["spec"]["attacher"]).replace(".", "-")
-
-
-def _finalizers(attachment: Object) -> list[str]:
-    return list(attachment["metadata"].get("finalizers") or ())

@@ -95,8 +95,8 @@ class CsiSnapshotter(Controller):
             return None
         if snapshot["metadata"].get("deletionTimestamp"):
             return await self._end(snapshot)
-        if BOUND not in _finalizers(snapshot):
-            await self._set_finalizers(SNAPSHOTS, snapshot, [*_finalizers(snapshot), BOUND])
+        if BOUND not in meta.finalizers(snapshot):
+            await self._set_finalizers(SNAPSHOTS, snapshot, [*meta.finalizers(snapshot), BOUND])
             return None
         try:
             await self._settle(snapshot)
@@ -175,27 +175,18 @@ class CsiSnapshotter(Controller):
     async def _volume(self, snapshot: Object) -> Object:
         name = snapshot["spec"]["source"]["persistentVolumeClaimName"]
         namespace = meta.namespace(snapshot)
-        claim = await self._get("persistentvolumeclaims", name, namespace)
+        claim = await self.client.find("persistentvolumeclaims", name, namespace)
         if claim is None or (claim.get("status") or {}).get("phase") != "Bound":
             raise Problem(f"claim {name} is not bound")
-        volume = await self._get("persistentvolumes", claim["spec"]["volumeName"])
+        volume = await self.client.find("persistentvolumes", claim["spec"]["volumeName"])
         if volume is None or "csi" not in volume["spec"]:
             raise Problem(f"the volume of claim {name} is not of a CSI driver")
         return volume
 
-    async def _get(self, resource: str | Resource, name: str, namespace: str = "") -> Object | None:
-        try:
-            found: Object = await self.client.get(resource, name, namespace)
-            return found
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return None
-
     async def _class(self, name: str, driver: str) -> Object:
         """The one named, or the driver's default."""
         if name:
-            found = await self._get(CLASSES, name)
+            found = await self.client.find(CLASSES, name)
             if found is None or found["driver"] != driver:
                 raise Problem(f"VolumeSnapshotClass {name} is not there, or of another driver")
             return found
@@ -212,16 +203,16 @@ class CsiSnapshotter(Controller):
 
     async def _end(self, snapshot: Object) -> Result | None:
         """A content whose policy is Delete goes first."""
-        if BOUND not in _finalizers(snapshot):
+        if BOUND not in meta.finalizers(snapshot):
             return None
         name = (snapshot.get("status") or {}).get("boundVolumeSnapshotContentName")
         name = name or f"snapcontent-{snapshot['metadata']['uid']}"
-        content = await self._get(CONTENTS, name)
+        content = await self.client.find(CONTENTS, name)
         if content is not None and content["spec"]["deletionPolicy"] == "Delete":
             if not content["metadata"].get("deletionTimestamp"):
                 await self.client.delete(CONTENTS, name, uid=content["metadata"]["uid"])
             return Result(_RETRY_S)
-        kept = [each for each in _finalizers(snapshot) if each != BOUND]
+        kept = [each for each in meta.finalizers(snapshot) if each != BOUND]
         await self._set_finalizers(SNAPSHOTS, snapshot, kept)
         return None
 
@@ -253,7 +244,7 @@ class CsiSnapshotter(Controller):
 
         spec = content["spec"]
         name = f"snapshot-{spec['volumeSnapshotRef']['uid']}"
-        given = await self._get(CLASSES, spec.get("volumeSnapshotClassName") or "") or {}
+        given = await self.client.find(CLASSES, spec.get("volumeSnapshotClassName") or "") or {}
         parameters = csi_drivers.plain(given.get("parameters") or {})
         request = csi_pb2.CreateSnapshotRequest(
             source_volume_id=spec["source"]["volumeHandle"], name=name, parameters=parameters
@@ -271,12 +262,12 @@ class CsiSnapshotter(Controller):
     async def _remove(self, driver: Any, content: Object) -> None:
         from cluster.csi import csi_pb2
 
-        if CONTENT_BOUND not in _finalizers(content):
+        if CONTENT_BOUND not in meta.finalizers(content):
             return
         handle = (content.get("status") or {}).get("snapshotHandle")
         if handle and content["spec"]["deletionPolicy"] == "Delete":
             await driver.call(csi_pb2.DeleteSnapshotRequest(snapshot_id=handle))
-        kept = [each for each in _finalizers(content) if each != CONTENT_BOUND]
+        kept = [each for each in meta.finalizers(content) if each != CONTENT_BOUND]
         await self._set_finalizers(CONTENTS, content, kept)
 
     async def _set_status(self, content: Object, status: Object) -> None:
@@ -301,7 +292,3 @@ def _of_snapshot(snapshot: Object) -> list[str]:
 def _of_content(content: Object) -> list[str]:
     reference = content["spec"]["volumeSnapshotRef"]
     return [f"content:{meta.name(content)}", f"{reference['namespace']}/{reference['name']}"]
-
-
-def _finalizers(obj: Object) -> list[str]:
-    return list(obj["metadata"].get("finalizers") or ())

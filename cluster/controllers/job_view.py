@@ -43,7 +43,7 @@ class End:
 
 
 def is_tracked(pod: Object) -> bool:
-    return FINALIZER in (pod["metadata"].get("finalizers") or ())
+    return FINALIZER in meta.finalizers(pod)
 
 
 def is_finished(job: Object) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 from cluster.controllers.framework import Context, Controller, Result, Watch
 from cluster.machinery import meta
 from cluster.machinery import volume_matching as matching
-from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -176,18 +175,10 @@ class PersistentVolumeBinder(Controller):
         key = f"{reference['namespace']}/{reference['name']}"
         claim = self._claims.get(key)
         if claim is None or claim["metadata"]["uid"] != reference["uid"]:
-            claim = await self._fresh(reference)
+            # A release cannot be taken back, so the server is asked, not the cache alone.
+            claim = await self.client.find(CLAIMS, reference["name"], reference["namespace"])
         if claim is None or claim["metadata"]["uid"] != reference["uid"]:
             await self._release(volume)
-
-    async def _fresh(self, reference: Object) -> Object | None:
-        """A release cannot be taken back, so the server is asked, not the cache alone."""
-        try:
-            return await self.client.get(CLAIMS, reference["name"], reference["namespace"])
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return None
 
     async def _release(self, volume: Object) -> None:
         """What becomes of its data is for the reclaim policy: Retain keeps it, Delete is done by

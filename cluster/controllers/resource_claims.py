@@ -123,7 +123,7 @@ class ResourceClaimController(Controller):
         held = (claim.get("status") or {}).get("reservedFor") or []
         staying = [each for each in held if not await self._is_done(claim, each)]
         deleting = bool(claim["metadata"].get("deletionTimestamp"))
-        protected = FINALIZER in (claim["metadata"].get("finalizers") or ())
+        protected = FINALIZER in meta.finalizers(claim)
         allocated = bool((claim.get("status") or {}).get("allocation"))
         if staying != held or (not staying and deleting and allocated):
             claim = await self._release(claim, staying)
@@ -139,12 +139,9 @@ class ResourceClaimController(Controller):
         namespace, name = meta.namespace(claim), holder["name"]
         pod = self.informers.of("pods").get(f"{namespace}/{name}")
         if pod is None or pod["metadata"]["uid"] != holder["uid"]:
-            try:
-                pod = await self.client.get("pods", name, namespace)
-            except ApiError as error:
-                if error.code != 404:
-                    raise
-                return True
+            pod = await self.client.find("pods", name, namespace)
+        if pod is None:
+            return True
         return pod["metadata"]["uid"] != holder["uid"] or pods.is_terminated(pod)
 
     async def _release(self, claim: Object, staying: list[Object]) -> Object:

@@ -61,12 +61,7 @@ class ServiceAccountTokens(Controller):
         return None
 
     async def _newest(self, namespace: str, name: str) -> Object | None:
-        try:
-            return await self.client.get("serviceaccounts", name, namespace) if name else None
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return None
+        return await self.client.find("serviceaccounts", name, namespace) if name else None
 
     async def _delete(self, secret: Object) -> None:
         metadata = secret["metadata"]

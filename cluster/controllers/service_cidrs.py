@@ -52,7 +52,7 @@ class ServiceCidrController(Controller):
             return None
         if cidr["metadata"].get("deletionTimestamp"):
             return await self._release(cidr)
-        if FINALIZER not in (cidr["metadata"].get("finalizers") or ()):
+        if FINALIZER not in meta.finalizers(cidr):
             finalizers = [*(cidr["metadata"].get("finalizers") or ()), FINALIZER]
             await self._patch(cidr, {"metadata": {"finalizers": finalizers}})
             return None
@@ -60,7 +60,7 @@ class ServiceCidrController(Controller):
         return None
 
     async def _release(self, cidr: Object) -> Result | None:
-        if FINALIZER not in (cidr["metadata"].get("finalizers") or ()):
+        if FINALIZER not in meta.finalizers(cidr):
             return None
         others = [c for c in self.informers.of(CIDRS).list() if meta.key(c) != meta.key(cidr)]
         addresses = self.informers.of(ADDRESSES).list()

@@ -6,7 +6,6 @@ from typing import Any
 
 from cluster.client import Client
 from cluster.kubelet.runtimes.base import SandboxFailure
-from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
 
@@ -16,10 +15,7 @@ async def handler(client: Client, pod: Object) -> str:
     name = pod["spec"].get("runtimeClassName")
     if not name:
         return ""
-    try:
-        found = await client.get("runtimeclasses.node.k8s.io", name)
-    except ApiError as error:
-        if error.code != 404:
-            raise
-        raise SandboxFailure(f'RuntimeClass "{name}" not found') from None
+    found = await client.find("runtimeclasses.node.k8s.io", name)
+    if found is None:
+        raise SandboxFailure(f'RuntimeClass "{name}" not found')
     return str(found["handler"])

@@ -51,6 +51,11 @@ def namespace(obj: Object) -> str:
     return str((obj.get("metadata") or {}).get("namespace") or "")
 
 
+def finalizers(obj: Object) -> list[str]:
+    """Of an object; a new list."""
+    return list(obj["metadata"].get("finalizers") or ())
+
+
 def key(obj: Object) -> str:
     """`namespace/name`, or `name` alone for cluster-scoped objects."""
     space = namespace(obj)

@@ -94,13 +94,8 @@ class Binder:
     async def find(self, pod: Object) -> Object | None:
         """The pod as it is now; None if it is gone. Raises ApiError, ClientError."""
         metadata = pod["metadata"]
-        try:
-            found: Object = await self._client.get("pods", metadata["name"], metadata["namespace"])
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return None
-        return found if found["metadata"]["uid"] == metadata["uid"] else None
+        found = await self._client.find("pods", metadata["name"], metadata["namespace"])
+        return found if found and found["metadata"]["uid"] == metadata["uid"] else None
 
     async def _was_bound(self, pod: Object, node: str) -> bool:
         """No answer came: the node stays taken until the server says what happened."""

@@ -110,12 +110,9 @@ class CsiDrivers:
         await self._client.update(CSI_NODES, {**csi_node, "spec": spec})
 
     async def _csi_node(self) -> Object:
-        try:
-            found: Object = await self._client.get(CSI_NODES, self._node)
+        found = await self._client.find(CSI_NODES, self._node)
+        if found is not None:
             return found
-        except ApiError as error:
-            if error.code != 404:
-                raise
         node = await self._client.get("nodes", self._node)
         owner = {"apiVersion": "v1", "kind": "Node", "name": self._node}
         owner["uid"] = node["metadata"]["uid"]
