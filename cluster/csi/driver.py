@@ -13,13 +13,6 @@ from cluster.csi import csi_pb2, registration_pb2
 
 CALL_TIMEOUT_S = 120.0
 _IDENTITY = ("GetPluginInfo", "GetPluginCapabilities", "Probe")
-_FINAL = frozenset(
-    {
-        "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-        "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAUTHENTICATED",
-        "RESOURCE_EXHAUSTED", "UNKNOWN", "DATA_LOSS",
-    }
-)  # fmt: skip
 
 
 class CsiError(Exception):
@@ -28,11 +21,6 @@ class CsiError(Exception):
     def __init__(self, method: str, code: str, details: str) -> None:
         super().__init__(f"{method}: rpc error: code = {code} desc = {details}")
         self.code = code
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing was done; otherwise (ABORTED, a timeout, ...) it may still be."""
-        return self.code in _FINAL
 
 
 class Driver:

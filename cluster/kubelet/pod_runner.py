@@ -33,7 +33,6 @@ from cluster.kubelet.runtimes import records
 from cluster.kubelet.runtimes.base import Container, RuntimeFailure, SandboxFailure
 from cluster.kubelet.sandbox import AddressesExhausted
 from cluster.kubelet.termination import TerminationMessages
-from cluster.kubelet.volumes.plugin import retry_after_s
 from cluster.machinery.status import ApiError
 
 Object = dict[str, Any]
@@ -274,10 +273,7 @@ class PodRunner:
         try:
             container_id = await self._run_container(pod, container, action, wanted_id)
         except _NotYet:
-            self._inputs.volume_tries += 1
-            self._fail(
-                action.name, "ContainerCreating", "", retry_after_s(self._inputs.volume_tries)
-            )
+            self._fail(action.name, "ContainerCreating", "", self._inputs.waited_in_vain())
         except ConfigError as error:
             self._failed(action.name, "CreateContainerConfigError", str(error))
         except ImageNotReady as error:

@@ -172,14 +172,6 @@ class ImageStore:
             self._write_entries(entries)
         return self.by_id(stored.image_id) or stored
 
-    def untag(self, name: Reference) -> bool:
-        """Take one name away; what has no name any more is removed by `collect`."""
-        with self.locked():
-            entries = self._entries()
-            left = [entry for entry in entries if not _means(entry, name)]
-            self._write_entries(left)
-            return len(left) < len(entries)
-
     def forget(self, image_id: str) -> None:
         """Take all names of an image away, and the blobs that no other image needs."""
         with self.locked():
@@ -302,13 +294,6 @@ def _is_replaced(entry: Object, name: Reference, digest: str) -> bool:
         return bool(notes.get(_NAME) == name.tagged)
     same = entry.get("digest") == digest and _NAME not in notes
     return bool(same and notes.get(_DIGEST) == f"{name.name}@{name.digest}")
-
-
-def _means(entry: Object, name: Reference) -> bool:
-    notes = entry.get("annotations") or {}
-    if name.digest:
-        return bool(notes.get(_DIGEST) == f"{name.name}@{name.digest}")
-    return bool(notes.get(_NAME) == name.tagged)
 
 
 def _write(path: str, data: bytes) -> None:
