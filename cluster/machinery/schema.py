@@ -21,7 +21,6 @@ MICRO_TIME = "k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime"
 INT_OR_STRING = "k8s.io.apimachinery.pkg.util.intstr.IntOrString"
 RAW_EXTENSION = "k8s.io.apimachinery.pkg.runtime.RawExtension"
 FIELDS_V1 = "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1"
-LABEL_SELECTOR = "k8s.io.apimachinery.pkg.apis.meta.v1.LabelSelector"
 POD_SPEC = "k8s.io.api.core.v1.PodSpec"
 
 

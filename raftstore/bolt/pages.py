@@ -18,9 +18,6 @@ PAGE_SIZES = tuple(512 << shift for shift in range(8))
 BRANCH, LEAF, META, FREELIST = 0x01, 0x02, 0x04, 0x10
 BUCKET = 0x01
 """Flag of a leaf element: its value is the head of a bucket."""
-NO_FREELIST = 2**64 - 1
-"""In place of the page of free pages: they are not saved."""
-MAX_ELEMENTS = 0xFFFF
 
 HEADER = struct.Struct("<QHHI")  # page, kind, elements, overflow
 LEAF_ELEMENT = struct.Struct("<IIII")  # flags, position, key bytes, value bytes

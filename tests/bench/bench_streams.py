@@ -32,7 +32,6 @@ from cluster.streaming.spdy.session import Session
 EXEC, FORWARD = "v5.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"
 PATH = "/api/v1/namespaces/default/pods/target"
 PIECE = bytes(64 * 1024)
-ZEROS = f"head -c {1 << 40} /dev/zero"
 SERVE = """
 import os, socket, threading
 def serve(c):

@@ -18,7 +18,6 @@ from cluster.machinery.status import ApiError
 from cluster.storage.registry import Written
 
 APPLY_YAML = "application/apply-patch+yaml"
-APPLY_CBOR = "application/apply-patch+cbor"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl"
 ATTEMPTS = 4

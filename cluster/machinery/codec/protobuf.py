@@ -10,7 +10,6 @@ from cluster.machinery.codec.plans import SCALARS, SPECIAL, Plan, Slot, inline_p
 from cluster.machinery.errors import BadRequest
 
 MAGIC = b"k8s\x00"
-MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAX_DEPTH = 64
 """Of messages in messages; only JSON schemas nest at all, and none is as deep."""
 
@@ -21,12 +20,6 @@ def decode(body: bytes) -> dict[str, Any]:
     type_name = schema.type_for(api_version, kind)
     if type_name is None:
         raise BadRequest(f'no kind "{kind}" is registered for version "{api_version}"')
-    return {"apiVersion": api_version, "kind": kind} | decode_message(raw, type_name)
-
-
-def decode_as(body: bytes, type_name: str) -> dict[str, Any]:
-    """As `decode`, whatever apiVersion and kind the envelope names."""
-    api_version, kind, raw = _open(body)
     return {"apiVersion": api_version, "kind": kind} | decode_message(raw, type_name)
 
 

@@ -31,7 +31,6 @@ _HEX_COLOR = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _RGB_COLOR = re.compile(r"rgb\((\d{1,3}),\s?(\d{1,3}),\s?(\d{1,3})\)")
 _EMAIL = re.compile(r"[^@\s<>]+@[A-Za-z0-9.\-\[\]:]+")
 _CREDIT = re.compile(r"[\d -]{13,25}")
-_ISBN = re.compile(r"[\d -]+[\dXx]?")
 
 
 def holds(name: str, value: str) -> bool:

@@ -24,10 +24,6 @@ class Diagnosis:
     plugins: set[str] = field(default_factory=set)
     """Those that rejected a node: one of them has to see a change before another try."""
 
-    @property
-    def resolvable_count(self) -> int:
-        return 0 if self.resolvable is None else int(self.resolvable.sum())
-
     def message(self, addition: str = "") -> str:
         """Upstream's FitError; `addition` is what PostFilter plugins had to say."""
         if not self.node_count:

@@ -89,10 +89,6 @@ class Strategy:
         """The part whose changes generation counts."""
         return obj.get("spec")
 
-    def default_grace_s(self, obj: Object) -> int:
-        """Seconds of grace when the client asks for none; 0 deletes at once."""
-        return 0
-
     def grace_s(self, obj: Object, asked_s: int | None) -> int:
         """Seconds of grace for a deletion; most resources know none."""
         return 0

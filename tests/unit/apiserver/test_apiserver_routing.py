@@ -11,7 +11,6 @@ from cluster.apiserver.negotiation import JSON, PROTOBUF, Wanted, body_type, wan
 from cluster.apiserver.routing import Target
 from cluster.machinery.status import ApiError
 
-NOT_WATCHING = {"watch": False}
 DEPLOYMENTS = "/apis/apps/v1/namespaces/ns/deployments"
 
 

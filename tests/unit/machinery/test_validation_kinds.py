@@ -75,7 +75,6 @@ _VAPB = "admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 _RBAC = "rbac.authorization.k8s.io/v1/"
 _CSR = "certificates.k8s.io/v1/certificatesigningrequests"
 _FLOW = "flowcontrol.apiserver.k8s.io/v1/"
-_BOTH = [{"kind": "User"}]
 
 WRONG: list[tuple[str, str, Any, str]] = [
     (_JOB, "spec.parallelism", -1, "spec.parallelism: Invalid value: -1: must be greater than or "
