@@ -37,6 +37,11 @@ def processes_naming(text: str) -> list[str]:
     return found
 
 
+def kept_logs(failed: subprocess.CompletedProcess[str]) -> Path:
+    """Where a start that failed says that it left its logs."""
+    return Path(failed.stderr.partition("the logs are in ")[2].split()[0])
+
+
 def up(cluster: Cluster, *options: str, check: bool = True):
     shape = ("--members", "1", "--nodes", "1", "--kubeconfig", cluster.kubeconfig)
     return cluster.raykube("up", *shape, *options, check=check)
@@ -73,6 +78,7 @@ def test_a_cluster_starts_from_a_backup_of_another(cluster, small, tmp_path):
     assert refused.returncode == 1
     assert "no backup that can be used" in refused.stderr
     assert not third.folder.exists()
+    shutil.rmtree(kept_logs(refused))
 
 
 def test_the_same_name_twice_is_refused_and_harms_nothing(cluster):
@@ -87,7 +93,7 @@ def test_a_start_that_takes_too_long_is_undone(small):
     assert failed.returncode == 5
     assert "not ready after" in failed.stderr
     assert "--retain" in failed.stderr
-    logs = Path(failed.stderr.partition("the logs are in ")[2].split()[0])
+    logs = kept_logs(failed)
     assert (logs / "supervisor.log").exists()
     shutil.rmtree(logs)
     assert not small.folder.exists()

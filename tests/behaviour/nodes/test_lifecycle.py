@@ -86,7 +86,7 @@ def _hooks(node: Node) -> list[Object]:
     mark = ["sh", "-c", 'echo started > "$RAYKUBE_MOUNTS/shared/$POD"']
     last = ["sh", "-c", 'echo stopping > "$RAYKUBE_MOUNTS/shared/$POD"']
     shared = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
-    path = f"/tmp/rk-hooks-{node.namespace}-{id(node)}"
+    path = f"{node.shared_folder}/hooks"
     volumes = [{"name": "shared", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}]
     env = [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
     server = sh(

@@ -48,6 +48,8 @@ class Node:
     """A command for sh that serves the working folder at $POD_IP:8080."""
     service_ip: str = ""
     """Of a Service in the namespace, which was there before the node: fooservice, port 8765."""
+    shared_folder: str = ""
+    """On the machine, for everybody; it goes with the node."""
 
     def pod(self, name: str, *containers: Object, **more: Any) -> Object:
         """With `metadata` and fields of the spec, for this node alone."""
@@ -96,7 +98,13 @@ def started(plane: Plane, runtime: str) -> Iterator[Node]:
     namespace = plane.namespace(f"on-{runtime}")
     plane.kubectl("-n", namespace, "create", "service", "clusterip", "fooservice", "--tcp=8765")
     maker = {"process-user": _process_user, "process-root": _process_root, "cri": _cri}
-    with maker.get(runtime, _simulated)(plane, runtime, namespace) as node:
+    make = maker.get(runtime, _simulated)
+    with (
+        tempfile.TemporaryDirectory(prefix="rk-shared-") as shared,
+        make(plane, runtime, namespace) as node,
+    ):
+        os.chmod(shared, 0o777)
+        node.shared_folder = shared
         plane.kubectl("wait", "--for=create", f"node/{node.name}", f"--timeout={PATIENCE_S}s")
         ready = ("wait", "--for=condition=Ready", f"node/{node.name}")
         plane.kubectl(*ready, f"--timeout={PATIENCE_S}s")
